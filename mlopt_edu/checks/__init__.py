@@ -1,0 +1,25 @@
+"""Graded tasks: what a learner must write, and what is said about the answer.
+
+Every public module of this package is one exercise: `checks.gradient_descent` holds
+the tasks of `exercises/01_gradient_descent.ipynb`. A new exercise joins the checks,
+the tests and the grader by existing. The modules with a leading underscore are the
+machinery, in reading order: `_task`, `_answer`, `_compare`, `_judge`, `_report`,
+`_html`, `_progress`, `_check`.
+"""
+
+from ._catalog import find_task, tasks
+from ._check import check, progress
+from ._report import Report
+from ._task import Case, Task, choice, number
+
+__all__ = [
+    "Case",
+    "Report",
+    "Task",
+    "check",
+    "choice",
+    "find_task",
+    "number",
+    "progress",
+    "tasks",
+]

@@ -1,0 +1,144 @@
+"""Say in one sentence how a value differs from the right one.
+
+NumPy arrays, torch tensors, lists of numbers and plain numbers are compared by what
+they hold, so that an answer may use any of them. The tolerance follows the precision
+of the answer: float32 arithmetic is not a mistake.
+"""
+
+from typing import Any
+
+import numpy as np
+
+# Relative tolerance by size in bytes of a floating-point (or half a complex) number.
+_ROUNDING = {2: 2e-2, 4: 2e-4}
+
+
+def difference(expected: Any, got: Any, *, rtol: float) -> str:
+    """Return "" if `got` is right, else a sentence that says what was seen.
+
+    Args:
+        expected: The right value: number, array, string, bool, or tuple of these.
+        got: The value to judge, of any type.
+        rtol: Relative tolerance for double precision, as a share of the largest
+            expected magnitude.
+
+    Example:
+        >>> difference(np.array([1.0, 2.0]), np.array([1.0, 2.5]), rtol=1e-7)
+        'at index 1 it should be 2, but it is 2.5'
+        >>> difference(2.0, None, rtol=1e-7)
+        'it returned None; is the `return` missing?'
+    """
+    if got is None and expected is not None:
+        return "it returned None; is the `return` missing?"
+    if isinstance(expected, str):
+        return _text_difference(expected, got)
+    if isinstance(expected, tuple):
+        return _tuple_difference(expected, got, rtol)
+    return _number_difference(expected, got, rtol)
+
+
+def as_array(value: Any) -> np.ndarray[Any, Any] | None:
+    """Turn numbers in any usual container into an array; None if they are not."""
+    try:
+        if hasattr(value, "detach"):  # a torch tensor, without importing torch
+            value = value.detach()
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+            value = value.cpu().numpy()
+        elif isinstance(value, (list, tuple)):
+            rows = [as_array(item) for item in value]
+            if any(row is None for row in rows):
+                return None
+            value = np.array(rows)
+        array = np.asarray(value)
+    except Exception:
+        return None
+    return array if array.dtype.kind in "biufc" else None
+
+
+def show(value: Any, limit: int = 320) -> str:
+    """Print a value shortly: few entries an axis, 5 digits, `limit` characters."""
+    array = as_array(value)
+    if array is None:
+        text = repr(value)
+    elif array.ndim == 0:
+        text = f"{array.item():.6g}" if array.dtype.kind in "fc" else str(array.item())
+    else:
+        text = np.array2string(
+            array, precision=5, threshold=24, edgeitems=2, suppress_small=False
+        )
+        if array.size > 24:
+            text += f"  shape {array.shape}"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _text_difference(expected: str, got: Any) -> str:
+    if not isinstance(got, str):
+        return f'it should be text such as "a", but it is {_describe(got)}'
+    same = got.strip().strip("().").casefold() == expected.casefold()
+    return "" if same else f"{got.strip()[:40]!r} is not the right one"
+
+
+def _tuple_difference(expected: tuple[Any, ...], got: Any, rtol: float) -> str:
+    if not isinstance(got, (tuple, list)) or len(got) != len(expected):
+        return f"it should return {len(expected)} values, but it is {_describe(got)}"
+    for place, (right, seen) in enumerate(zip(expected, got, strict=True)):
+        text = difference(right, seen, rtol=rtol)
+        if text:
+            return f"value {place + 1} of {len(expected)}: {text}"
+    return ""
+
+
+def _number_difference(expected: Any, got: Any, rtol: float) -> str:
+    right, seen = as_array(expected), as_array(got)
+    if right is None:
+        return "" if expected == got else f"it is {_describe(got)}"
+    if seen is None:
+        return f"it should be {_kind(right)}, but it is {_describe(got)}"
+    if right.dtype.kind != "b" and seen.dtype.kind == "b":
+        return f"it should be {_kind(right)}, but it holds True and False"
+    if right.dtype.kind != "c" and seen.dtype.kind == "c":
+        if np.any(seen.imag != 0):
+            return f"it should be {_kind(right)}, but it is complex"
+        seen = seen.real
+    if seen.shape != right.shape:
+        return f"it should have shape {right.shape}, but it has shape {seen.shape}"
+    return _first_difference(right, seen, rtol)
+
+
+def _first_difference(
+    right: np.ndarray[Any, Any], seen: np.ndarray[Any, Any], rtol: float
+) -> str:
+    size = seen.dtype.itemsize // (2 if seen.dtype.kind == "c" else 1)
+    if seen.dtype.kind in "fc":
+        rtol = max(rtol, _ROUNDING.get(size, 0.0))
+    wide_right, wide_seen = _widen(right), _widen(seen)
+    finite = np.abs(wide_right[np.isfinite(wide_right)])
+    scale = float(finite.max()) if finite.size else 0.0
+    with np.errstate(all="ignore"):
+        near = np.isclose(
+            wide_seen, wide_right, rtol=rtol, atol=rtol * scale, equal_nan=True
+        )
+    if near.all():
+        return ""
+    index = tuple(int(i) for i in np.argwhere(~near)[0])
+    where = "" if not index else f"at index {index[0] if len(index) == 1 else index} "
+    text = f"{where}it should be {show(right[index])}, but it is {show(seen[index])}"
+    if right.dtype.kind == "f" and seen.dtype.kind in "iu":
+        text += f" ({seen.dtype} cuts off fractions; use a floating-point array)"
+    return text
+
+
+def _widen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _kind(array: np.ndarray[Any, Any]) -> str:
+    return "a number" if array.ndim == 0 else f"an array of shape {array.shape}"
+
+
+def _describe(value: Any) -> str:
+    if callable(value):
+        return "a function; return its result instead"
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {repr(value)[:60]}"

@@ -1,0 +1,334 @@
+"""Build `exercises/` from `solutions/`: cut the answers out, add nbgrader's metadata.
+
+In a solution, an answer stands between marks, and what the learner starts from may
+follow it as a comment:
+
+    ### BEGIN SOLUTION
+    w = w - lr * grad(w)
+    ### END SOLUTION
+    ### BEGIN STUB
+    # w = None
+    ### END STUB
+
+The id of the answer's cell is the name of its task, and the cell that checks it
+follows. A markdown cell tagged `solution` is left out of the exercise.
+"""
+
+import copy
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from .leaks import answers_of, leaks, sentences_of
+from .notebook import (
+    CHECK_OUTPUT,
+    Cell,
+    Notebook,
+    canonical,
+    check_id,
+    dumps,
+    problems,
+    read,
+    source,
+    tags,
+    write_atomically,
+)
+
+STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+
+_REGION = re.compile(
+    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<answer>.*?)^[ \t]*### END SOLUTION$"
+    r"(?:\n[ \t]*### BEGIN STUB\n(?P<stub>.*?)^[ \t]*### END STUB$)?",
+    re.DOTALL | re.MULTILINE,
+)
+_MARK = re.compile(r"(BEGIN|END) (SOLUTION|STUB)")
+
+
+class Graded(Protocol):
+    """What release needs to know about a task."""
+
+    @property
+    def points(self) -> int:
+        """Points for a right answer."""
+
+
+Tasks = Mapping[str, Graded]
+
+
+def release(
+    root: Path,
+    *,
+    check: bool = False,
+    tasks: Mapping[str, Tasks] | None = None,
+) -> list[str]:
+    """Bring all notebooks into canonical form and build the exercises.
+
+    Args:
+        root: Folder that holds `lessons/`, `solutions/` and `exercises/`.
+        check: Write nothing and only say what is wrong.
+        tasks: Tasks by name, by exercise; those of `mlopt_edu.checks` when None.
+
+    Returns:
+        One sentence for each problem. Without `check`, nothing is written to
+        `exercises/` for a solution that has one.
+    """
+    known = _course_tasks() if tasks is None else tasks
+    found = []
+    for path in [*_notebooks(root / "lessons"), *_notebooks(root / "solutions")]:
+        if check:
+            found += problems(path)
+        else:
+            found += _make_canonical(path)
+    built = {}
+    for path in _notebooks(root / "solutions"):
+        try:
+            solution = read(path)
+            wrong = structure(solution, known.get(path.stem, {}))
+            exercise = build(solution, known.get(path.stem, {})) if not wrong else None
+        except ValueError as error:
+            found.append(_named(path, str(error)))
+            continue
+        if exercise is not None:
+            wrong = leaks(exercise, secrets(solution))
+        found += [f"solutions/{path.name}: {sentence}" for sentence in wrong]
+        if exercise is not None and (check or not wrong):
+            built[path.name] = exercise
+    if check:
+        return found + _stale(root, built)
+    for name, exercise in built.items():
+        (root / "exercises").mkdir(exist_ok=True)
+        target, text = root / "exercises" / name, dumps(exercise)
+        if not target.exists() or target.read_bytes() != text.encode():
+            write_atomically(target, text)
+    return found + _orphans(root)
+
+
+def build(solution: Notebook, tasks: Tasks) -> Notebook:
+    """Return the exercise of a solution, with nbgrader's metadata.
+
+    Args:
+        solution: Notebook with its answers between marks.
+        tasks: The tasks of this exercise by name.
+    """
+    cells = []
+    for cell in with_metadata(solution, tasks)["cells"]:
+        if cell["cell_type"] == "markdown" and "solution" in tags(cell):
+            continue
+        cell = {**cell, "source": without_answer(source(cell))}
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+        cell["metadata"] = _released(cell, tasks)
+        cells.append(cell)
+    return canonical({**solution, "cells": cells})
+
+
+def with_metadata(solution: Notebook, tasks: Tasks) -> Notebook:
+    """Return a copy that nbgrader reads as the source of an assignment."""
+    solution = copy.deepcopy(solution)
+    checks = {check_id(name): task for name, task in tasks.items()}
+    for cell in solution["cells"]:
+        cell_id = cell["id"]
+        marks: dict[str, Any] = {"grade": False, "solution": False, "locked": False}
+        if cell_id in tasks:
+            marks["solution"] = True
+        elif cell_id in checks:
+            marks |= {"grade": True, "locked": True, "points": checks[cell_id].points}
+        elif "setup" in tags(cell):
+            marks["locked"] = True
+        else:
+            continue
+        cell["metadata"]["nbgrader"] = {
+            **marks,
+            "grade_id": cell_id,
+            "schema_version": 3,
+            "task": False,
+        }
+    return solution
+
+
+def without_answer(text: str) -> str:
+    """Return what the learner starts from.
+
+    Example:
+        >>> print(without_answer("### BEGIN SOLUTION\\nw = 2\\n### END SOLUTION"))
+        # YOUR CODE HERE
+        raise NotImplementedError()
+    """
+    return _REGION.sub(_stub, text)
+
+
+def secrets(solution: Notebook) -> dict[str, str]:
+    """Return what the exercise must not give away; see `leaks.leaks`."""
+    found = {}
+    for cell in solution["cells"]:
+        if cell["cell_type"] == "markdown" and "solution" in tags(cell):
+            found |= sentences_of(source(cell))
+        for region in _REGION.finditer(source(cell)):
+            stub = _stub(region) if region["stub"] is not None else ""
+            found |= answers_of(region["answer"], stub)
+    return found
+
+
+def structure(solution: Notebook, tasks: Tasks) -> list[str]:
+    """Return what is wrong with the answer and check cells of a solution."""
+    found = []
+    if not tasks:
+        return ["no module of mlopt_edu/checks holds its tasks"]
+    cells: Sequence[Cell] = [c for c in solution["cells"] if c["cell_type"] == "code"]
+    ids = [str(cell.get("id")) for cell in cells]
+    for cell, cell_id in zip(cells, ids, strict=True):
+        marks = _MARK.findall(_REGION.sub("", source(cell)))
+        if marks:
+            found.append(
+                f"cell {cell_id!r} has a mark {' '.join(marks[0])} without its other "
+                "half, or not on a line of its own as ### BEGIN SOLUTION"
+            )
+        if _REGION.search(source(cell)) and cell_id not in tasks:
+            found.append(
+                f"cell {cell_id!r} holds an answer, but no task has this name; "
+                f"the tasks are {', '.join(tasks)}"
+            )
+        if cell["metadata"].get("nbgrader"):
+            found.append(
+                f"cell {cell_id!r} has nbgrader metadata; remove it: release derives it"
+            )
+    order = [cell_id for cell_id in ids if cell_id in tasks]
+    for name in tasks:
+        found += _task_cells(name, cells, ids)
+    expected = [name for name in tasks if name in order]
+    if not found and order != expected:
+        found.append(
+            f"the answers come in the order {', '.join(order)}, "
+            f"the tasks in the order {', '.join(expected)}"
+        )
+    return found
+
+
+def _task_cells(name: str, cells: Sequence[Cell], ids: list[str]) -> list[str]:
+    if name not in ids:
+        return [f"task {name!r} has no answer cell: a code cell with the id {name!r}"]
+    position = ids.index(name)
+    if not _REGION.search(source(cells[position])):
+        return [f"the answer cell {name!r} has no ### BEGIN SOLUTION region"]
+    if ids[position + 1 : position + 2] != [check_id(name)]:
+        return [
+            f"task {name!r} has no check: the code cell after its answer must have "
+            f"the id {check_id(name)!r}"
+        ]
+    call = source(cells[position + 1])
+    if not re.search(rf"""^check\(\s*["']{name}["'][,)\s]""", call, re.MULTILINE):
+        return [f'the cell {check_id(name)!r} must call check("{name}"), got {call!r}']
+    return []
+
+
+def _stub(region: re.Match[str]) -> str:
+    if region["stub"] is None:
+        return "\n".join(region["indent"] + line for line in STUB.split("\n"))
+    lines = region["stub"].rstrip("\n").split("\n")
+    return "\n".join(re.sub(r"^([ \t]*)# ?", r"\1", line) for line in lines)
+
+
+def _released(cell: Cell, tasks: Tasks) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    # Nothing runs an exercise before the learner does: no output to compare.
+    kept = [tag for tag in tags(cell) if tag != CHECK_OUTPUT]
+    if kept:
+        metadata["tags"] = kept
+    grader = cell["metadata"].get("nbgrader")
+    if grader:
+        grader = {**grader, "cell_type": cell["cell_type"]}
+        metadata["nbgrader"] = {**grader, "checksum": checksum(cell, grader)}
+    return metadata
+
+
+def checksum(cell: Cell, grader: Mapping[str, Any]) -> str:
+    """Return nbgrader's checksum: md5 of source, type, flags, id and points."""
+    parts = [
+        source(cell),
+        cell["cell_type"],
+        # In nbgrader a cell to be graded is locked unless it is also an answer.
+        *(str(bool(grader[flag])) for flag in ("grade", "solution", "locked")),
+        grader["grade_id"],
+    ]
+    if grader["grade"]:
+        parts.append(str(float(grader["points"])))
+    return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _stale(root: Path, built: Mapping[str, Notebook]) -> list[str]:
+    found = []
+    for name, exercise in built.items():
+        path = root / "exercises" / name
+        if not path.exists():
+            found.append(f"exercises/{name} is missing; run `make exercises`")
+        elif path.read_bytes() != dumps(exercise).encode():
+            found.append(
+                f"exercises/{name} is stale{_difference(path, exercise)}; "
+                "it is built from solutions/: run `make exercises`"
+            )
+            found += _leaks_in_file(root, path)
+    return found + _orphans(root)
+
+
+def _leaks_in_file(root: Path, path: Path) -> list[str]:
+    try:
+        given = secrets(canonical(read(root / "solutions" / path.name)))
+        return [f"exercises/{path.name}: {s}" for s in leaks(read(path), given)]
+    except ValueError:
+        return []
+
+
+def _difference(path: Path, exercise: Notebook) -> str:
+    try:
+        cells = {cell["id"]: cell for cell in canonical(read(path))["cells"]}
+    except ValueError as error:
+        return f" ({error})"
+    for cell in exercise["cells"]:
+        other = cells.get(cell["id"])
+        if other is None:
+            return f" (it lacks the cell {cell['id']!r})"
+        if other != cell:
+            points = [c["metadata"].get("nbgrader", {}).get("points") for c in (other, cell)]
+            if points[0] != points[1]:
+                return f" (cell {cell['id']!r} says {points[0]} points, not {points[1]})"
+            return f" (cell {cell['id']!r} differs)"
+    return ""
+
+
+def _orphans(root: Path) -> list[str]:
+    solutions = {path.name for path in _notebooks(root / "solutions")}
+    return [
+        f"exercises/{path.name} has no solution: exercises are built from solutions/, "
+        "so write one or delete it"
+        for path in _notebooks(root / "exercises")
+        if path.name not in solutions
+    ]
+
+
+def _make_canonical(path: Path) -> list[str]:
+    try:
+        text = dumps(canonical(read(path)))
+    except ValueError as error:
+        return [_named(path, str(error))]
+    if path.read_bytes() != text.encode():
+        write_atomically(path, text)
+    return []
+
+
+def _named(path: Path, sentence: str) -> str:
+    return sentence if path.name in sentence else f"{path.name}: {sentence}"
+
+
+def _notebooks(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.ipynb"))
+
+
+def _course_tasks() -> dict[str, dict[str, Graded]]:
+    from mlopt_edu.checks import tasks
+
+    found: dict[str, dict[str, Graded]] = {}
+    for name, task in tasks().items():
+        found.setdefault(task.exercise, {})[name] = task
+    return found

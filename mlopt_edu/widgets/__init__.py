@@ -1,0 +1,19 @@
+"""Controls for the lessons: to the reader each is an ipywidgets widget.
+
+The mathematics of every widget runs in the browser, so that a saved notebook stays
+alive without a kernel.
+"""
+
+from importlib.util import find_spec
+
+if find_spec("anywidget") is None:
+    raise ModuleNotFoundError(
+        "mlopt_edu.widgets needs anywidget: pip install 'mlopt-edu[widgets]'",
+        name="anywidget",
+    )
+
+from mlopt_edu.widgets.gradient_descent import LossSurface
+from mlopt_edu.widgets.prediction import Prediction
+from mlopt_edu.widgets.quiz import Quiz
+
+__all__ = ["LossSurface", "Prediction", "Quiz"]

@@ -116,7 +116,7 @@ def _first_difference(
     scale = float(finite.max()) if finite.size else 0.0
     with np.errstate(all="ignore"):
         near = np.isclose(
-            wide_seen, wide_right, rtol=rtol, atol=rtol * scale, equal_nan=True
+            wide_seen, wide_right, rtol=0, atol=rtol * scale, equal_nan=True
         )
     if near.all():
         return ""

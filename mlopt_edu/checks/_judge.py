@@ -111,7 +111,8 @@ def _fault(task: Task, case: Case, answer: Answer) -> str:
             return "it returned None; is the `return` missing?"
         for law in task.laws:
             if not _holds(law.holds, case.inputs, answer.value):
-                return f"this does not hold: {law.statement}"
+                statement = law.statement[0].lower() + law.statement[1:].rstrip(".")
+                return f"one property fails: {statement}"
     else:
         expected = task.reference(*case.inputs.values())
         text = difference(expected, answer.value, rtol=task.rtol)

@@ -27,9 +27,6 @@ def _bound(X: Array) -> float:
     return float(2 / np.linalg.eigvalsh(X.T @ X / len(X))[-1])
 
 
-# --- gradient ---------------------------------------------------------------------
-
-
 def gradient_reference(X: Array, y: Array, w: Array) -> Array:
     """Gradient of |X w - y|^2 / (2 n) with respect to w."""
     residual = X @ w - y
@@ -99,9 +96,6 @@ def target_forgotten(X: Array, y: Array, w: Array) -> Array:
 def divided_by_weights(X: Array, y: Array, w: Array) -> Array:
     """You divide by the number of weights; the mean is over the examples, `len(y)`."""
     return X.T @ (X @ w - y) / len(w)
-
-
-# --- descend ----------------------------------------------------------------------
 
 
 def descend_reference(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
@@ -227,9 +221,6 @@ def step_shrinks(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
     return np.array(path)
 
 
-# --- largest_lr -------------------------------------------------------------------
-
-
 def largest_lr_reference(X: Array) -> float:
     """Bound 2 / lambda_max above which gradient descent diverges."""
     curvatures = np.linalg.eigvalsh(X.T @ X / len(X))
@@ -274,8 +265,11 @@ def smallest_eigenvalue(X: Array) -> float:
 
 
 @largest_lr.mistake
-def one_over_l(X: Array) -> float:
-    """1/L is a safe choice; but descent still converges up to *twice* that."""
+def half_the_bound(X: Array) -> float:
+    """This is half of it. 1/L is a safe choice, but descent converges up to 2/L.
+
+    If you did write 2, your Hessian is twice too large: the loss has 2 n below.
+    """
     return largest_lr_reference(X) / 2
 
 
@@ -287,7 +281,7 @@ def hessian_of_the_sum(X: Array) -> float:
 
 @largest_lr.mistake
 def singular_value_not_squared(X: Array) -> float:
-    """You use a singular value of X; the Hessian's eigenvalue is its *square* over n."""
+    """You use a singular value of X; the eigenvalue is its *square* over n."""
     return float(2 / np.linalg.norm(X, 2))
 
 
@@ -295,15 +289,6 @@ def singular_value_not_squared(X: Array) -> float:
 def trace_for_eigenvalue(X: Array) -> float:
     """You use the sum of the eigenvalues (the trace); only the largest one counts."""
     return float(2 / np.trace(X.T @ X / len(X)))
-
-
-@largest_lr.mistake
-def hessian_doubled(X: Array) -> float:
-    """Your Hessian is twice too large: the loss has 2 n below, so the 2 cancels."""
-    return largest_lr_reference(X) / 2 + 0.0
-
-
-# --- contraction ------------------------------------------------------------------
 
 
 def contraction_reference(X: Array, lr: float) -> float:
@@ -316,7 +301,7 @@ def _contraction_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("slow in the flat direction", {"X": np.diag([1.0, 3]), "lr": 0.1})
     yield Case("fast in the flat direction", {"X": np.diag([1.0, 3]), "lr": 0.43})
     for n, d, share, label in (
-        (30, 1, 0.5, "one weight"),
+        (30, 1, 0.8, "one weight"),
         (40, 5, 0.3, "small step"),
         (40, 5, 0.97, "near the bound"),
         (40, 5, 1.4, "above the bound"),
@@ -345,7 +330,7 @@ contraction = Task(
 
 @contraction.mistake
 def steep_direction_only(X: Array, lr: float) -> float:
-    """You look only at the steepest direction; with small steps the flat one is slow."""
+    """You look only at the steepest direction; for small steps the flat one is slow."""
     return float(abs(1 - lr * np.linalg.eigvalsh(X.T @ X / len(X))[-1]))
 
 
@@ -379,9 +364,6 @@ def examples_not_averaged(X: Array, lr: float) -> float:
     return float(np.abs(1 - lr * np.linalg.eigvalsh(X.T @ X)).max())
 
 
-# --- stubborn_start ---------------------------------------------------------------
-
-
 def stubborn_start_reference(X: Array, y: Array, lr: float) -> Array:
     """A start that differs from the minimum along the flattest direction only."""
     best = np.linalg.lstsq(X, y, rcond=None)[0]
@@ -401,18 +383,18 @@ def _stubborn_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _is_a_start(inputs: Mapping[str, Any], value: Any) -> bool:
-    """the start is one vector of finite weights, of shape (d,)"""
+    """The start is one vector of finite weights, of shape (d,)."""
     return value.shape == inputs["X"].shape[1:] and bool(np.isfinite(value).all())
 
 
 def _is_away(inputs: Mapping[str, Any], value: Any) -> bool:
-    """the start is at least 1 away from the minimum"""
+    """The start is at least 1 away from the minimum."""
     best = np.linalg.lstsq(inputs["X"], inputs["y"], rcond=None)[0]
     return bool(np.linalg.norm(value - best) >= 0.999)
 
 
 def _still_descends(inputs: Mapping[str, Any], value: Any) -> bool:
-    """from the start, each of 10 steps with this `lr` makes the loss smaller"""
+    """From the start, each of 10 steps with this `lr` makes the loss smaller."""
     X, y, lr = inputs["X"], inputs["y"], inputs["lr"]
     path = descend_reference(X, y, value, lr, 10)
     losses = ((path @ X.T - y) ** 2).mean(axis=1)
@@ -473,9 +455,6 @@ def starts_at_zero(X: Array, y: Array, lr: float) -> Array:
     return np.zeros(X.shape[1])
 
 
-# --- descend_until ----------------------------------------------------------------
-
-
 def descend_until_reference(
     X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
 ) -> tuple[Array, int]:
@@ -495,6 +474,8 @@ def _until_cases(rng: np.random.Generator) -> Iterator[Case]:
     limits = {"lr": 0.5, "tolerance": 0.1, "max_steps": 100}
     inputs = {"X": X, "y": np.zeros(2), "w0": np.array([1.0, -1]), **limits}
     yield Case("entries that cancel", inputs)
+    at_rest = {"X": X, "y": np.ones(2), "w0": np.ones(2), **limits, "tolerance": 0.0}
+    yield Case("gradient 0, tolerance 0", at_rest)
     for n, d, tolerance, most, label in (
         (20, 3, 1e-3, 1000, "three weights"),
         (30, 1, 1e-2, 1000, "one weight"),
@@ -508,9 +489,10 @@ def _until_cases(rng: np.random.Generator) -> Iterator[Case]:
     limits = {"lr": 0.1, "tolerance": 1e-6, "max_steps": 50}
     best = np.linalg.lstsq(X, y, rcond=None)[0]
     yield Case("already there", {"X": X, "y": y, "w0": best, **limits})
-    slope = float(np.linalg.norm(gradient_reference(X, y, best + 1)))
+    start = np.asarray(best + 1, dtype=np.float64)
+    slope = float(np.linalg.norm(gradient_reference(X, y, start)))
     limits = {"lr": 0.1, "tolerance": slope * (1 + 1e-9), "max_steps": 50}
-    yield Case("a tolerance just met", {"X": X, "y": y, "w0": best + 1, **limits})
+    yield Case("a tolerance just met", {"X": X, "y": y, "w0": start, **limits})
 
 
 descend_until = Task(
@@ -581,6 +563,20 @@ def sum_for_norm(
 
 
 @descend_until.mistake
+def strictly_below(
+    X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
+) -> tuple[Array, int]:
+    """You stop only *below* the tolerance; "at most" includes the tolerance: `<=`."""
+    w = w0
+    for step in range(max_steps):
+        slope = gradient_reference(X, y, w)
+        if np.linalg.norm(slope) < tolerance:
+            return w, step
+        w = w - lr * slope
+    return w, max_steps
+
+
+@descend_until.mistake
 def one_step_too_many(
     X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
 ) -> tuple[Array, int]:
@@ -592,9 +588,6 @@ def one_step_too_many(
         if np.linalg.norm(slope) <= tolerance:
             return w, step + 1
     return w, max_steps
-
-
-# --- steps_needed, what_now -------------------------------------------------------
 
 
 def steps_needed_reference() -> float:
@@ -611,9 +604,9 @@ steps_needed = number(
     reference=steps_needed_reference,
     points=1,
     section="01 §4",
-    rtol=2e-3,
+    rtol=1e-6,
     hints=(
-        "One step multiplies the slowest error by a factor. After k steps: factor ** k.",
+        "One step multiplies the slowest error by a factor; k steps by factor ** k.",
         "With the best step size the factor is (κ - 1) / (κ + 1). Solve factor ** k = "
         "1/1000 for k.",
         "Take logarithms: k is log(1000) divided by -log(factor), rounded up.",
@@ -623,22 +616,32 @@ steps_needed = number(
 
 @steps_needed.mistake
 def step_size_one_over_l() -> float:
-    """This belongs to lr = 1/L, with factor 1 - 1/κ. The best step size,
-    2 / (λ_min + λ_max), is about twice as fast."""
+    """This belongs to lr = 1/L, with factor 1 - 1/κ.
+
+    The best step size, 2 / (λ_min + λ_max), is about twice as fast.
+    """
     return float(np.ceil(np.log(1000) / -np.log(1 - 1 / 100)))
 
 
 @steps_needed.mistake
 def loss_for_error() -> float:
-    """After these steps the *loss* is 1000 times smaller. It is quadratic, so the
-    error in w has shrunk only by the square root of that."""
+    """After these steps the *loss* is 1000 times smaller, but the error in w is not.
+
+    The loss is quadratic, so the error has shrunk by the square root of that.
+    """
     return float(np.ceil(np.log(1000) / -np.log(99 / 101) / 2))
 
 
 @steps_needed.mistake
 def rounded_down() -> float:
     """Nearly: after 345 steps it is not quite there yet. Round up."""
-    return 345.0
+    return float(np.floor(np.log(1000) / -np.log(99 / 101)))
+
+
+@steps_needed.mistake
+def not_rounded() -> float:
+    """The formula is right. Steps are whole: round up to the first that is enough."""
+    return float(np.log(1000) / -np.log(99 / 101))
 
 
 @steps_needed.mistake
@@ -669,8 +672,8 @@ what_now = choice(
         ),
         "c": (
             "Make the step size larger",
-            "The step already overshoots the valley by more than it came from; a larger "
-            "one overshoots further.",
+            "The step already overshoots the valley by more than it came from; a "
+            "larger one overshoots further.",
         ),
         "d": (
             "Start somewhere else",

@@ -48,7 +48,7 @@ def squares_not_averaged(prediction: Vector, target: Vector) -> float:
 
 @mean_squared_error.mistake
 def mean_before_square(prediction: Vector, target: Vector) -> float:
-    """You average first and square then, so that +1 and -1 cancel. Square each first."""
+    """You average first and square then, so +1 and -1 cancel. Square each first."""
     return float((prediction - target).mean() ** 2)
 
 
@@ -77,8 +77,8 @@ what_a_hint_costs = choice(
         "a": ("One point each", "No. Nothing is taken away, and nothing is counted."),
         "b": (
             "Nothing",
-            "Right: hints are free, and so are wrong answers. Guess first all the same: "
-            "what you find yourself stays.",
+            "Right: hints are free, and so are wrong answers. Guess first all the "
+            "same: what you find yourself stays.",
         ),
         "c": ("The task is locked", "No. You may check as often as you like."),
     },

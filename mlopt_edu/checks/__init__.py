@@ -8,7 +8,7 @@ machinery, in reading order: `_task`, `_answer`, `_compare`, `_judge`, `_report`
 """
 
 from ._catalog import find_task, tasks
-from ._check import check, progress
+from ._check import check, progress, quiz
 from ._report import Report
 from ._task import Case, Task, choice, number
 
@@ -21,5 +21,6 @@ __all__ = [
     "find_task",
     "number",
     "progress",
+    "quiz",
     "tasks",
 ]

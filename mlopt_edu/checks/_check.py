@@ -3,9 +3,9 @@
 import ast
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ._answer import Answer, answer_cases
 from ._catalog import CheckError, find_task, tasks
@@ -15,7 +15,7 @@ from ._progress import progress, record
 from ._report import Report
 from ._task import Task
 
-__all__ = ["Checked", "check", "progress"]
+__all__ = ["Checked", "check", "progress", "quiz"]
 
 PUBLIC_SEED = 20  # the same cases at every check; a class is graded on other ones
 _NOTHING = object()
@@ -65,6 +65,33 @@ def check(name: str = "", answer: object = _NOTHING) -> Checked:
         chosen = _defined_tasks()
     reports = tuple(check_answer(task, value) for task, value in chosen.items())
     return Checked(reports, tuple(record(report) for report in reports))
+
+
+class Quiz(TypedDict):
+    """What a quiz in a lesson needs; the right answer stays with `check`."""
+
+    question: str
+    options: Mapping[str, str]
+    check: Callable[[str], Report]
+
+
+def quiz(name: str) -> Quiz:
+    """Return a choice task as arguments of the quiz widget: `Quiz(**quiz("name"))`.
+
+    Raises:
+        CheckError: If there is no choice task of that name.
+    """
+    task = find_task(name)
+    if task.kind != "choice":
+        raise CheckError(f"{name!r} must be a choice task for a quiz, is a {task.kind}")
+
+    def judged(key: str) -> Report:
+        report = check_answer(task, key)
+        if task.points:
+            record(report)
+        return report
+
+    return {"question": task.question, "options": task.options, "check": judged}
 
 
 def check_answer(task: Task, answer: object) -> Report:

@@ -48,7 +48,7 @@ def record(report: Report) -> str:
         _write(file, entry)
     except OSError as error:
         return f"Your progress could not be saved in {file.parent}: {error.strerror}."
-    here = progress().exercises[report.exercise]
+    here = progress(report.exercise).exercises[report.exercise]
     earned, possible = (sum(column) for column in zip(*here.values(), strict=True))
     return f"{earned} of {possible} points in {report.exercise} so far."
 
@@ -94,6 +94,8 @@ def progress(exercise: str | None = None) -> Progress:
     folder = _folder()
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for name, task in tasks(exercise).items():
+        if task.points == 0:
+            continue
         earned = int(_read(folder / f"{name}.json").get("points", 0))
         found.setdefault(task.exercise, {})[name] = (
             min(earned, task.points),

@@ -49,7 +49,8 @@ class Task:
 
     Args:
         name: The name that the learner defines; also the id of the answer's cell.
-        points: Points for a right answer, at least 1.
+        points: Points for a right answer; 0 for practice in a lesson, which is not
+            part of the exercise and counts nothing.
         section: Where the lesson teaches it, as "01 §4"; the number is the lesson's.
         reference: A right program, written without the library that it teaches. It
             is called with the inputs of a case in their order, by position.
@@ -67,7 +68,7 @@ class Task:
         seconds: Time limit for all cases together, in seconds.
 
     Raises:
-        ValueError: If a law task has no laws, or points are below 1.
+        ValueError: If a law task has no laws, or points are below 0.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Task:
         axes: tuple[str, str] = ("x", "y"),
         seconds: float = PLAIN_LIMIT,
     ) -> None:
-        if points < 1:
-            raise ValueError(f"points must be at least 1, got {points}")
+        if points < 0:
+            raise ValueError(f"points must be at least 0, got {points}")
         if (kind == "law") != bool(laws):
             raise ValueError(f"laws must be given for a law task only, got {kind!r}")
         self.name = name

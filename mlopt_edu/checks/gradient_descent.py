@@ -691,3 +691,82 @@ what_now = choice(
         "Compare lr with 2 / λ_max.",
     ),
 )
+
+half_the_steps = choice(
+    "half_the_steps",
+    "Descent with lr = 0.5 · (2/L) needs 400 steps. You double lr, to just below 2/L. "
+    "What happens to the number of steps?",
+    {
+        "a": (
+            "It halves, to about 200",
+            "Only in the flat directions. Just below the bound the *steep* direction "
+            "has a factor near -1: it jumps from side to side and shrinks very slowly.",
+        ),
+        "b": (
+            "It grows: the steep direction now decides",
+            "Right. The factor 1 - lr λ_max is close to -1 there. The best step size "
+            "balances both ends: 2 / (λ_min + λ_max).",
+        ),
+        "c": (
+            "Descent diverges",
+            "Not yet: below 2/L every factor is smaller than 1 in size.",
+        ),
+    },
+    answer="b",
+    points=0,
+    section="01 §2",
+    module=__name__,
+)
+
+scale_one_feature = choice(
+    "scale_one_feature",
+    "You record one feature in metres instead of kilometres: its column of X becomes "
+    "1000 times larger. Nothing else changes. What happens to the largest stable lr?",
+    {
+        "a": (
+            "Nothing: it is the same data",
+            "The data tell the same story, but the loss as a function of *w* has "
+            "another shape: along that weight it is far steeper.",
+        ),
+        "b": (
+            "It becomes about 1000 times smaller",
+            "More than that: the Hessian holds products of *two* features, so the "
+            "curvature along this weight grows with the square.",
+        ),
+        "c": (
+            "It becomes up to a million times smaller",
+            "Right: the curvature along this weight grows by 1000², and soon it is "
+            "the largest. That is why features are standardised first.",
+        ),
+    },
+    answer="c",
+    points=0,
+    section="01 §5",
+    module=__name__,
+)
+
+reading_a_curve = choice(
+    "reading_a_curve",
+    "On a logarithmic axis the loss falls steeply for 20 steps, then along a straight, "
+    "nearly flat line. What does the second part show?",
+    {
+        "a": (
+            "The minimum is reached",
+            "At the minimum the line would be level, at the smallest loss possible. "
+            "This one still falls, by the same factor in each step.",
+        ),
+        "b": (
+            "The gradient is wrong",
+            "A wrong gradient would hardly give a straight line on a logarithmic axis.",
+        ),
+        "c": (
+            "The flat directions: their error shrinks by a factor near 1",
+            "Right. The steep directions are done after a few steps; what is left "
+            "shrinks by 1 - lr λ_min a step. Momentum, in lesson 02, helps here.",
+        ),
+    },
+    answer="c",
+    points=0,
+    section="01 §2",
+    module=__name__,
+)

@@ -7,7 +7,7 @@ machinery, in reading order: `_task`, `_answer`, `_compare`, `_judge`, `_report`
 `_html`, `_progress`, `_check`.
 """
 
-from ._catalog import find_task, tasks
+from ._catalog import exercises, find_task, tasks
 from ._check import check, progress, quiz
 from ._report import Report
 from ._task import Case, Task, choice, number
@@ -18,6 +18,7 @@ __all__ = [
     "Task",
     "check",
     "choice",
+    "exercises",
     "find_task",
     "number",
     "progress",

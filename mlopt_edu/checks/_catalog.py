@@ -51,6 +51,15 @@ def tasks(exercise: str | None = None) -> dict[str, Task]:
     }
 
 
+def exercises() -> dict[str, dict[str, Task]]:
+    """Return the tasks that earn points, by exercise and name."""
+    found: dict[str, dict[str, Task]] = {}
+    for name, task in _all_tasks().items():
+        if task.points:
+            found.setdefault(task.exercise, {})[name] = task
+    return found
+
+
 def find_task(name: str) -> Task:
     """Return the task of this name.
 

@@ -364,6 +364,72 @@ def examples_not_averaged(X: Array, lr: float) -> float:
     return float(np.abs(1 - lr * np.linalg.eigvalsh(X.T @ X)).max())
 
 
+def steps_needed_reference() -> float:
+    """Steps with the best constant lr until the slowest error is 1000 times smaller."""
+    condition_number, shrink = 100, 1000
+    factor = (condition_number - 1) / (condition_number + 1)
+    return float(np.ceil(np.log(shrink) / -np.log(factor)))
+
+
+steps_needed = number(
+    "steps_needed",
+    "The condition number is 100, and you use the best constant step size. How many "
+    "steps until the slowest part of the error in w is at least 1000 times smaller?",
+    reference=steps_needed_reference,
+    points=1,
+    section="01 §4",
+    rtol=1e-6,
+    hints=(
+        "One step multiplies the slowest error by a factor; k steps by factor ** k.",
+        "With the best step size the factor is (κ - 1) / (κ + 1). Solve factor ** k = "
+        "1/1000 for k.",
+        "Take logarithms: k is log(1000) divided by -log(factor), rounded up.",
+    ),
+)
+
+
+@steps_needed.mistake
+def step_size_one_over_l() -> float:
+    """This belongs to lr = 1/L, with factor 1 - 1/κ.
+
+    The best step size, 2 / (λ_min + λ_max), is about twice as fast.
+    """
+    return float(np.ceil(np.log(1000) / -np.log(1 - 1 / 100)))
+
+
+@steps_needed.mistake
+def loss_for_error() -> float:
+    """After these steps the *loss* is 1000 times smaller, but the error in w is not.
+
+    The loss is quadratic, so the error has shrunk by the square root of that.
+    """
+    return float(np.ceil(np.log(1000) / -np.log(99 / 101) / 2))
+
+
+@steps_needed.mistake
+def rounded_down() -> float:
+    """Nearly: after 345 steps it is not quite there yet. Round up."""
+    return float(np.floor(np.log(1000) / -np.log(99 / 101)))
+
+
+@steps_needed.mistake
+def not_rounded() -> float:
+    """The formula is right. Steps are whole: round up to the first that is enough."""
+    return float(np.log(1000) / -np.log(99 / 101))
+
+
+@steps_needed.mistake
+def logarithms_mixed() -> float:
+    """You divided a decimal logarithm by a natural one; use the same one twice."""
+    return float(np.ceil(np.log10(1000) / -np.log(99 / 101)))
+
+
+@steps_needed.mistake
+def kappa_times_log() -> float:
+    """κ log(1000) is the rule of thumb for lr = 1/L; compute the exact factor."""
+    return float(np.round(100 * np.log(1000)))
+
+
 def stubborn_start_reference(X: Array, y: Array, lr: float) -> Array:
     """A start that differs from the minimum along the flattest direction only."""
     best = np.linalg.lstsq(X, y, rcond=None)[0]
@@ -588,72 +654,6 @@ def one_step_too_many(
         if np.linalg.norm(slope) <= tolerance:
             return w, step + 1
     return w, max_steps
-
-
-def steps_needed_reference() -> float:
-    """Steps with the best constant lr until the slowest error is 1000 times smaller."""
-    condition_number, shrink = 100, 1000
-    factor = (condition_number - 1) / (condition_number + 1)
-    return float(np.ceil(np.log(shrink) / -np.log(factor)))
-
-
-steps_needed = number(
-    "steps_needed",
-    "The condition number is 100, and you use the best constant step size. How many "
-    "steps until the slowest part of the error in w is at least 1000 times smaller?",
-    reference=steps_needed_reference,
-    points=1,
-    section="01 §4",
-    rtol=1e-6,
-    hints=(
-        "One step multiplies the slowest error by a factor; k steps by factor ** k.",
-        "With the best step size the factor is (κ - 1) / (κ + 1). Solve factor ** k = "
-        "1/1000 for k.",
-        "Take logarithms: k is log(1000) divided by -log(factor), rounded up.",
-    ),
-)
-
-
-@steps_needed.mistake
-def step_size_one_over_l() -> float:
-    """This belongs to lr = 1/L, with factor 1 - 1/κ.
-
-    The best step size, 2 / (λ_min + λ_max), is about twice as fast.
-    """
-    return float(np.ceil(np.log(1000) / -np.log(1 - 1 / 100)))
-
-
-@steps_needed.mistake
-def loss_for_error() -> float:
-    """After these steps the *loss* is 1000 times smaller, but the error in w is not.
-
-    The loss is quadratic, so the error has shrunk by the square root of that.
-    """
-    return float(np.ceil(np.log(1000) / -np.log(99 / 101) / 2))
-
-
-@steps_needed.mistake
-def rounded_down() -> float:
-    """Nearly: after 345 steps it is not quite there yet. Round up."""
-    return float(np.floor(np.log(1000) / -np.log(99 / 101)))
-
-
-@steps_needed.mistake
-def not_rounded() -> float:
-    """The formula is right. Steps are whole: round up to the first that is enough."""
-    return float(np.log(1000) / -np.log(99 / 101))
-
-
-@steps_needed.mistake
-def logarithms_mixed() -> float:
-    """You divided a decimal logarithm by a natural one; use the same one twice."""
-    return float(np.ceil(np.log10(1000) / -np.log(99 / 101)))
-
-
-@steps_needed.mistake
-def kappa_times_log() -> float:
-    """κ log(1000) is the rule of thumb for lr = 1/L; compute the exact factor."""
-    return float(np.round(100 * np.log(1000)))
 
 
 what_now = choice(

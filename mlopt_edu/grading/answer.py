@@ -9,6 +9,7 @@ The script loads its two neighbours by path, because importing `mlopt_edu.checks
 would bring every reference into its memory.
 """
 
+import ast
 import contextlib
 import importlib.util
 import json
@@ -53,6 +54,41 @@ def limit(memory_mb: int, cpu_seconds: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
+def plain_python(source: str) -> ast.Module:
+    """Parse a cell without what only a notebook understands.
+
+    Lines of IPython (`%timeit`, `!ls`) do nothing here, nor do imports of the checks.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        lines = source.splitlines()
+        tree = ast.parse("\n".join(_without_magic(line) for line in lines))
+    tree.body = [node for node in tree.body if not _imports_checks(node)]
+    return tree
+
+
+def _without_magic(line: str) -> str:
+    text = line.lstrip()
+    return line[: len(line) - len(text)] + "pass" if text[:1] in ("%", "!") else line
+
+
+def _imports_checks(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").startswith("mlopt_edu.checks")
+    return isinstance(node, ast.Import) and all(
+        alias.name.startswith("mlopt_edu.checks") for alias in node.names
+    )
+
+
+def describe(error: BaseException) -> str:
+    """Return what an exception says, if saying it does not raise another."""
+    try:
+        return " ".join(str(error).split())[:200]
+    except BaseException:
+        return ""
+
+
 class Notebook:
     """The namespace in which setup and answers are executed, as a kernel has one."""
 
@@ -69,16 +105,17 @@ class Notebook:
         lines = source.splitlines(keepends=True)
         linecache.cache[filename] = (len(source), None, lines, filename)
         try:
-            exec(compile(source, filename, "exec"), self.names)
+            exec(compile(plain_python(source), filename, "exec"), self.names)
         except NotImplementedError:
             return {"status": "blank", "error": "it is not written yet"}
         except SyntaxError as error:
-            text = f"its cell has a syntax error in line {error.lineno}: {error.msg}"
-            return {"status": "raised", "error": text[:400]}
+            where = f" in line {error.lineno}" if error.lineno else ""
+            text = f"its cell has a syntax error{where}: {error.msg}"
+            return {"status": "missing", "error": text[:400]}
         except BaseException as error:  # sys.exit() ends a cell, not the process
-            detail = " ".join(str(error).split())[:200]
+            detail = describe(error)
             text = f"its cell raised {type(error).__name__}"
-            return {"status": "raised", "error": f"{text}: {detail}".rstrip(": ")}
+            return {"status": "missing", "error": f"{text}: {detail}".rstrip(": ")}
         return {"status": "returned", "error": ""}
 
     def answer(

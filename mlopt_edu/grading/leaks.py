@@ -14,8 +14,8 @@ from typing import Any
 
 from .notebook import Cell, Notebook, source
 
-SMALLEST_LINE = 5  # tokens: `return w` is no answer, `w = w - lr * g` is
-SMALLEST_EXPRESSION = 2  # operations: `grad(w)` is no answer, `w - lr * g` is
+SMALLEST = 5  # tokens: `return w` and `lr * g(w)` are no answers, `w - lr * g` is
+SMALLEST_EXPRESSION = 2  # operations: `model.weight.grad` is no answer either
 SMALLEST_SENTENCE = 6  # words
 
 _TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*|[^\w\s()\[\]'\"`#$\\]")
@@ -40,14 +40,14 @@ def answers_of(region: str, given: str = "") -> dict[str, str]:
         region: Lines between the solution marks.
         given: Lines that the learner starts from; what they hold is no secret.
     """
-    smallest = 0 if _is_value(region) else SMALLEST_LINE
+    smallest = 2 if _is_value(region) else SMALLEST
     found = {}
     for line in region.splitlines():
-        row = _row(line)
-        if len(row.split()) >= max(smallest, 2):
-            found[row] = line.strip()
-    for expression in _expressions(region):
-        found[_row(expression)] = expression
+        program, _, comment = line.partition("#")
+        for part in (program, comment):
+            found[_row(part)] = part.strip()
+    found |= {_row(expression): expression for expression in _expressions(region)}
+    found = {row: text for row, text in found.items() if len(row.split()) >= smallest}
     known = _haystack_of_code(given)
     return {row: text for row, text in found.items() if f" {row} " not in known}
 

@@ -110,7 +110,7 @@ def canonical(notebook: Notebook) -> Notebook:
         "nbformat_minor": 5,
     }
     try:
-        nbformat.validate(nbformat.from_dict(result))
+        nbformat.validate(result)
     except nbformat.ValidationError as error:
         where = "".join(f"[{part!r}]" for part in error.absolute_path)
         raise ValueError(

@@ -149,10 +149,10 @@ def with_metadata(solution: Notebook, tasks: Tasks) -> Notebook:
 
 
 def without_answer(text: str) -> str:
-    """Return what the learner starts from.
+    r"""Return what the learner starts from.
 
     Example:
-        >>> print(without_answer("### BEGIN SOLUTION\\nw = 2\\n### END SOLUTION"))
+        >>> print(without_answer("### BEGIN SOLUTION\nw = 2\n### END SOLUTION"))
         # YOUR CODE HERE
         raise NotImplementedError()
     """
@@ -161,7 +161,7 @@ def without_answer(text: str) -> str:
 
 def secrets(solution: Notebook) -> dict[str, str]:
     """Return what the exercise must not give away; see `leaks.leaks`."""
-    found = {}
+    found: dict[str, str] = {}
     for cell in solution["cells"]:
         if cell["cell_type"] == "markdown" and "solution" in tags(cell):
             found |= sentences_of(source(cell))
@@ -290,11 +290,15 @@ def _difference(path: Path, exercise: Notebook) -> str:
         if other is None:
             return f" (it lacks the cell {cell['id']!r})"
         if other != cell:
-            points = [c["metadata"].get("nbgrader", {}).get("points") for c in (other, cell)]
-            if points[0] != points[1]:
-                return f" (cell {cell['id']!r} says {points[0]} points, not {points[1]})"
+            old, new = _points(other), _points(cell)
+            if old != new:
+                return f" (cell {cell['id']!r} says {old} points, not {new})"
             return f" (cell {cell['id']!r} differs)"
     return ""
+
+
+def _points(cell: Cell) -> object:
+    return cell["metadata"].get("nbgrader", {}).get("points")
 
 
 def _orphans(root: Path) -> list[str]:
@@ -326,9 +330,6 @@ def _notebooks(folder: Path) -> list[Path]:
 
 
 def _course_tasks() -> dict[str, dict[str, Graded]]:
-    from mlopt_edu.checks import tasks
+    from mlopt_edu.checks import exercises
 
-    found: dict[str, dict[str, Graded]] = {}
-    for name, task in tasks().items():
-        found.setdefault(task.exercise, {})[name] = task
-    return found
+    return {stem: dict(own) for stem, own in exercises().items()}

@@ -29,6 +29,7 @@ from . import wire
 MAX_REPLY = 2 * wire.MAX_BYTES  # bytes of one line
 GRACE = 2.0  # seconds beyond a call's own limit before its process is killed
 SETUP_SECONDS = 120.0  # the course's own cells: `import torch` on a busy machine
+NO_ANSWER = "something that is not an answer"
 _TOKEN = "MLOPT_ANSWER_PROCESS"
 _PROGRAM = Path(__file__).with_name("answer.py")
 _STATUSES = ("returned", "blank", "raised", "timeout", "crashed", "missing")
@@ -61,7 +62,7 @@ class Asked(Protocol):
         """Whether the answer is a value, not something to call."""
 
 
-class Died(Exception):
+class ProcessDiedError(Exception):
     """The answer process ended, or was killed, before it replied."""
 
     def __init__(self, answer: Answer) -> None:
@@ -100,7 +101,7 @@ class AnswerProcess:
         """Send a request and return the reply.
 
         Raises:
-            Died: If the process ended, or had not replied after `seconds`.
+            ProcessDiedError: If the process ended, or had not replied after `seconds`.
         """
         self._asked += 1
         line = json.dumps({**request, "n": self._asked}).encode() + b"\n"
@@ -113,7 +114,7 @@ class AnswerProcess:
                 left = deadline - time.monotonic()
                 ready = selector.select(left) if left > 0 else []
                 if not ready:
-                    raise Died(_timeout(seconds))
+                    raise ProcessDiedError(_timeout(seconds))
                 for key, _ in ready:
                     if key.fileobj is stdin:
                         line = self._send(line)
@@ -170,7 +171,7 @@ class AnswerProcess:
         except BlockingIOError:
             return line
         except OSError:
-            raise Died(self._ending()) from None
+            raise ProcessDiedError(self._ending()) from None
         return line[sent:]
 
     def _receive(self) -> None:
@@ -179,10 +180,10 @@ class AnswerProcess:
         except BlockingIOError:
             return
         if not chunk:
-            raise Died(self._ending())
+            raise ProcessDiedError(self._ending())
         self._received += chunk
         if len(self._received) > MAX_REPLY:
-            raise Died(_nonsense("more than it may"))
+            raise ProcessDiedError(_nonsense("more than it may"))
 
     def _reply(self) -> dict[str, Any] | None:
         while b"\n" in self._received:
@@ -190,11 +191,13 @@ class AnswerProcess:
             self._received = bytearray(rest)
             # Cheap bound before the parser builds what the line describes.
             if line.count(b",") + line.count(b"[") > 3 * wire.MAX_NODES:
-                raise Died(_nonsense("more values than it may"))
+                raise ProcessDiedError(_nonsense("more values than it may"))
             try:
                 reply = json.loads(line)
             except (ValueError, RecursionError):
-                raise Died(_nonsense("something that is not an answer")) from None
+                raise ProcessDiedError(
+                    _nonsense("something that is not an answer")
+                ) from None
             # Another number: something written by a child or thread left behind.
             if isinstance(reply, dict) and reply.get("n") == self._asked:
                 return reply
@@ -246,13 +249,13 @@ def answer_tasks(
             with AnswerProcess(limits) as process:
                 _prepare(process, setup)
                 _run(process, cells, tasks, inputs, limits, deadline, results, lethal)
-        except _SetupFailed as error:
+        except _SetupError as error:
             failed = Answer(status="crashed", error=str(error))
             return results | {name: [failed] * len(inputs[name]) for name in left}
     return {name: results[name] for name in sources}
 
 
-class _SetupFailed(Exception):
+class _SetupError(Exception):
     """The course's own code did not run: no fault of the submission."""
 
 
@@ -260,10 +263,10 @@ def _prepare(process: AnswerProcess, setup: str) -> None:
     request = {"do": "execute", "name": "setup", "source": setup}
     try:
         reply = process.ask(request, seconds=SETUP_SECONDS)
-    except Died as death:
-        raise _SetupFailed(f"the course's setup failed: {death.answer.error}") from None
+    except ProcessDiedError as death:
+        raise _SetupError(f"the course's setup failed: {death.answer.error}") from None
     if reply.get("status") != "returned":
-        raise _SetupFailed(f"the course's setup failed: {reply.get('error')}")
+        raise _SetupError(f"the course's setup failed: {reply.get('error')}")
 
 
 def _run(
@@ -282,7 +285,7 @@ def _run(
         seconds = min(limits.cell_seconds, max(0.1, deadline - time.monotonic()))
         try:
             ended = _answer(process.ask(request, seconds=seconds))
-        except Died as death:
+        except ProcessDiedError as death:
             lethal.add(name)
             results.setdefault(name, [death.answer] * len(inputs[name]))
             return
@@ -318,7 +321,7 @@ def _cases(
         }
         try:
             answer = _answer(process.ask(request, seconds=seconds + GRACE))
-        except Died as death:
+        except ProcessDiedError as death:
             answer = death.answer
         answers.append(answer)
         if answer.status in ("timeout", "crashed"):
@@ -337,17 +340,18 @@ def _answer(reply: Mapping[str, Any]) -> Answer:
         or not all(isinstance(name, str) for name in mutated)
         or type(printed) is not int
     ):
-        return _nonsense("something that is not an answer")
+        return _nonsense(NO_ANSWER)
     try:
         value = wire.decode(reply.get("value"))
     except wire.WireError as broken:
-        return _nonsense(f"something that is not an answer: {broken}")
+        return _nonsense(f"{NO_ANSWER}: {broken}")
     kind = _foreign(value)
     if kind is not None:
         text = f"its result is a {kind}: not a number, array, text, list or dict"
         return Answer(status="raised", error=text)
     names = tuple(name[:80] for name in mutated[:100])
-    return Answer(value, status, error[:500], names, printed)
+    text = error[:500].encode("utf-8", "replace").decode()
+    return Answer(value, status, text, names, printed)
 
 
 def _foreign(value: Any) -> str | None:

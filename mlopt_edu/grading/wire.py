@@ -24,7 +24,8 @@ MAX_TEXT = 100_000  # characters
 MAX_BITS = 4096  # of a Python integer
 
 DTYPES = frozenset(
-    np.dtype(name).str for name in (
+    np.dtype(name).str
+    for name in (
         *("bool", "int8", "int16", "int32", "int64"),
         *("uint8", "uint16", "uint32", "uint64"),
         *("float16", "float32", "float64", "complex64", "complex128"),
@@ -165,9 +166,7 @@ class _Decoder(_Budget):
                 raise WireError("a float that is not finite must be tagged")
             return message
         if isinstance(message, str):
-            if len(message) > MAX_TEXT:
-                raise WireError(f"it holds a text of more than {MAX_TEXT:,} characters")
-            return message
+            return _text(message)
         if isinstance(message, list):
             return [self.decode(part, depth + 1) for part in message]
         if not isinstance(message, dict):
@@ -200,9 +199,7 @@ class _Decoder(_Budget):
     def item(self, pair: Any, depth: int) -> tuple[str, Any]:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise WireError("an entry of a dict must be a text and a value")
-        if len(pair[0]) > MAX_TEXT:
-            raise WireError(f"it holds a text of more than {MAX_TEXT:,} characters")
-        return pair[0], self.decode(pair[1], depth + 1)
+        return _text(pair[0]), self.decode(pair[1], depth + 1)
 
     def integer(self, content: str) -> int:
         try:
@@ -255,6 +252,13 @@ class _Decoder(_Budget):
         if message.get("bfloat16") is True and array.dtype == np.int16:
             return tensor.view(torch.bfloat16)
         return tensor
+
+
+def _text(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise WireError(f"it holds a text of more than {MAX_TEXT:,} characters")
+    # Half a surrogate pair is a legal str that no file can hold.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _real(text: Any) -> float:

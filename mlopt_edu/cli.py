@@ -28,7 +28,10 @@ _EXTRAS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
+    """Run one command.
+
+    Args:
+        argv: The words after `mlopt`; those of this process if not given.
 
     Returns:
         0 if all is well, 1 if what was looked at is not (a failed check, a stale
@@ -122,7 +125,7 @@ def _grade(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         memory_mb=options.memory,
     )
-    print(f"The results are in {out}.")
+    print(f"The class is in {out / 'class.csv'}; reports are in {out / 'results'}.")
     return 0
 
 

@@ -21,6 +21,7 @@ OLDEST_PYTHON = (3, 11)
 NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "matplotlib")
 GRADING_PACKAGES = ("nbformat", "nbclient")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+TESTED_CHROMIUM = "/usr/bin/chromium"  # unless MLOPT_CHROMIUM names another
 ENOUGH_DISK = 1.0  # GB
 ENOUGH_MEMORY = 4.0  # GB
 
@@ -179,7 +180,10 @@ def _grading() -> Finding:
 def _chromium() -> Finding:
     found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if found is not None:
-        return Finding("Chromium", True, f"{found}. The browser tests can use it.")
+        sentence = f"{found}. The browser tests can use it"
+        if found != TESTED_CHROMIUM:
+            sentence += f": set MLOPT_CHROMIUM={found}"
+        return Finding("Chromium", True, f"{sentence}.")
     return Finding(
         "Chromium",
         False,

@@ -18,7 +18,7 @@ def run_lab(arguments: Sequence[str] = ()) -> None:
     """Serve the course with JupyterLab until the server is stopped.
 
     Args:
-        arguments: Options for JupyterLab, such as `--no-browser`; they win over ours.
+        arguments: Options for JupyterLab, such as `--no-browser`.
 
     Raises:
         FileNotFoundError: If there is no course here.
@@ -47,7 +47,7 @@ def lab_arguments(
 
     Args:
         course: Folder to serve; the browser opens its first lesson.
-        arguments: The user's own options, last so that they win.
+        arguments: The user's own options; what they set is not set by us.
         wired: Whether to point JupyterLab to the extension in this checkout.
         as_root: Whether JupyterLab must be told that root is meant.
     """
@@ -57,9 +57,11 @@ def lab_arguments(
     ]
     if wired:
         ours.append(f"--LabServerApp.extra_labextensions_path={LABEXTENSION}")
-    if as_root and "--allow-root" not in arguments:
+    if as_root:
         ours.append("--allow-root")
-    return [*ours, *arguments]
+    # JupyterLab stops at an option that is given twice.
+    given = {argument.partition("=")[0] for argument in arguments}
+    return [o for o in ours if o.partition("=")[0] not in given] + list(arguments)
 
 
 def lab_environment(user: Mapping[str, str], *, wired: bool) -> dict[str, str]:

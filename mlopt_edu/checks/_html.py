@@ -4,6 +4,7 @@ Everything that a learner wrote passes through `escape`. Hints are nested <detai
 so that each opens only inside the one before, by mouse or keyboard.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -31,7 +32,7 @@ STYLE = """<style>
 .mlopt-report .mlopt-head > :first-child { color: var(--bad); }
 .mlopt-report.mlopt-passed .mlopt-head > :first-child { color: var(--good); }
 .mlopt-report table { border-collapse: collapse; margin: .4em 0; }
-.mlopt-report th, .mlopt-report td { text-align: left; vertical-align: top;
+.mlopt-report th, .mlopt-report td { text-align: left !important; vertical-align: top;
   padding: .15em .8em .15em 0; background: var(--paper); color: var(--ink);
   white-space: pre-wrap; font-size: .93em; }
 .mlopt-report td { font-family: var(--jp-code-font-family, monospace); }
@@ -45,6 +46,7 @@ STYLE = """<style>
 .mlopt-report progress { accent-color: var(--right); width: 9em; }
 </style>"""
 
+_STARS = re.compile(r"\*(\w[^*]*\w|\w)\*")
 _HINTS = ("A nudge", "The approach", "Almost the answer")
 
 
@@ -76,17 +78,18 @@ def report_html(report: Report, *, points_so_far: str = "") -> str:
 
 
 def prose(text: str) -> str:
-    """Escape a text, and set what stands between backticks as code.
+    """Escape a text; set `between backticks` as code and *between stars* in italics.
 
     Example:
-        >>> prose("use `a < b`")
-        'use <code>a &lt; b</code>'
+        >>> prose("the *mean* of `a < b`")
+        'the <em>mean</em> of <code>a &lt; b</code>'
     """
     pieces = escape(text).split("`")
     if len(pieces) % 2 == 0:  # an odd backtick: leave the text as it is
         return escape(text)
     return "".join(
-        f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces)
+        f"<code>{piece}</code>" if i % 2 else _STARS.sub(r"<em>\1</em>", piece)
+        for i, piece in enumerate(pieces)
     )
 
 

@@ -18,7 +18,7 @@
   // Class jp-icon3 gives a shape the theme's own icon colour.
   const svg = path =>
     '<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">' +
-    `<path class="jp-icon3" fill="#616161" d="${path}"/></svg>`;
+    `<path class="jp-icon3 jp-icon-selectable" fill="#616161" d="${path}"/></svg>`;
   const ICONS = {
     start: svg('M4 4h7v16H4zM13 4h7v16h-7zM6 7v2h3V7zM15 7v2h3V7z'),
     next: svg('M4 4h9v16H4zM15 8l6 4-6 4z'),
@@ -102,7 +102,11 @@
             value = content.data;
           }
         };
-        const { content } = await future.done;
+        const { content } = await future.done.catch(() => {
+          throw new Error(
+            'The kernel stopped before it answered. Run the cells again, then check.'
+          );
+        });
         if (content.status === 'ok') {
           return value;
         }

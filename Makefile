@@ -1,0 +1,47 @@
+# One line each, no logic: people and CI run the same. Without make, see README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+.PHONY: lab test unit notebooks lint exercises mutants bench clean
+
+lab: $(VENV)/lab.stamp ## open JupyterLab on lesson 00; options in ARGS
+	$(BIN)/mlopt lab $(ARGS)
+
+test: lint unit notebooks ## everything that must pass
+
+unit: $(VENV)/all.stamp ## unit, property, grading and browser tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+notebooks: $(VENV)/all.stamp ## run every lesson and solution, compare what is compared
+	$(BIN)/python -m pytest -c tests/notebooks/nbval.ini $(ARGS)
+
+lint: $(VENV)/all.stamp ## style, types, who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+exercises: $(VENV)/all.stamp ## canonical notebooks; exercises built from solutions
+	$(BIN)/mlopt release
+
+mutants: $(VENV)/all.stamp ## how many wrong programs the checks reject
+	$(BIN)/python -m tests.checks.mutants
+
+bench: $(VENV)/all.stamp ## measure what benchmarks/ claims
+	$(BIN)/python -m benchmarks.optimizers
+
+clean: ## remove what was built, not what you wrote
+	rm -rf $(VENV) build dist artifacts
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/lab.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) ".[widgets,grading]"
+	touch $@
+
+$(VENV)/all.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) ".[all]"
+	touch $@ $(VENV)/lab.stamp

@@ -1,5 +1,6 @@
 """What many tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,30 @@ def judged():
         return judge(task, cases, answers)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium of the system's; without one the test skips.
+
+    MLOPT_CHROMIUM names another. MLOPT_REQUIRE_BROWSER makes a skip a failure.
+    """
+    chromium = os.environ.get("MLOPT_CHROMIUM", "/usr/bin/chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing = "playwright is missing: pip install 'mlopt-edu[dev]'"
+    else:
+        there = Path(chromium).exists()
+        missing = "" if there else f"no {chromium}: install it or set MLOPT_CHROMIUM"
+    if missing and os.environ.get("MLOPT_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()

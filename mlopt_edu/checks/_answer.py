@@ -122,8 +122,8 @@ def _call_in_thread(
             outcome[0] = Answer(value)
         except _Stop:
             pass
-        except NotImplementedError:
-            outcome[0] = Answer(status="blank", error="it is not written yet")
+        except NotImplementedError as error:
+            outcome[0] = Answer(status="blank", error=_blank(error, function))
         except (
             BaseException
         ) as error:  # SystemExit too: an answer must not end a kernel
@@ -153,6 +153,13 @@ def _stop(thread: threading.Thread) -> None:
             ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stop)
         )
         thread.join(0.02)
+
+
+def _blank(error: NotImplementedError, function: Callable[..., Any]) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1].name
+    if where == getattr(function, "__name__", where):
+        return "it is not written yet"
+    return f"it calls `{where}`, which is not written yet"
 
 
 def _too_slow(seconds: float) -> str:

@@ -175,7 +175,8 @@ def picture_svg(picture: Mapping[str, Any]) -> str:
         f'<text x="{left - 6}" y="{base}" text-anchor="end">{y0:.3g}</text>'
         f'<text x="{left - 6}" y="{top + 10}" text-anchor="end">{y1:.3g}</text>'
         f'<text x="{(left + end) // 2}" y="{height - 8}" text-anchor="middle">{x_name}'
-        f'</text><text x="{left + 8}" y="{top + 10}">{y_name}</text>'
+        f'</text><text transform="translate(16 {(top + base) // 2}) rotate(-90)" '
+        f'text-anchor="middle">{y_name}</text>'
         + curve("right", "")
         + curve("yours", 'stroke-dasharray="6 4"')
         + "</svg>"

@@ -15,6 +15,7 @@ from ._compare import as_array, difference, show
 from ._report import Report, Verdict
 from ._task import Case, Mistake, Task
 
+_NO_ANSWER = (None, "", ...)
 _IN_PLACE = "it changed its input"
 
 
@@ -38,6 +39,8 @@ def judge(
             f"This task asks you to write it yourself, and your answer uses `{used}`."
         )
         return _report(task, "forbidden", text)
+    if task.is_value and answers[0].value in _NO_ANSWER:
+        return _report(task, "blank", "There is no answer yet.", hints=task.hints)
     faults = [_fault(task, c, a) for c, a in zip(cases, answers, strict=True)]
     ended = [a for a in answers if a.status != "returned"]
     failed = [i for i, fault in enumerate(faults) if fault]

@@ -51,7 +51,7 @@ class Task:
         name: The name that the learner defines; also the id of the answer's cell.
         points: Points for a right answer; 0 for practice in a lesson, which is not
             part of the exercise and counts nothing.
-        section: Where the lesson teaches it, as "01 §4"; the number is the lesson's.
+        section: Where a lesson teaches it: its number and heading, "01 · Derive".
         reference: A right program, written without the library that it teaches. It
             is called with the inputs of a case in their order, by position.
         draw: Yields cases from a seeded generator: ordinary, odd and edge inputs.

@@ -48,7 +48,7 @@ def _gradient_cases(rng: np.random.Generator) -> Iterator[Case]:
 gradient = Task(
     "gradient",
     points=2,
-    section="01 §2",
+    section="01 · Real data",
     reference=gradient_reference,
     draw=_gradient_cases,
     hints=(
@@ -132,7 +132,7 @@ def _path(_: Mapping[str, Any], value: Any) -> tuple[Any, Any]:
 descend = Task(
     "descend",
     points=3,
-    section="01 §3",
+    section="01 · Write it small",
     reference=descend_reference,
     draw=_descend_cases,
     forbid=("torch.optim", "mlopt_edu.optim"),
@@ -243,7 +243,7 @@ def _feature_cases(rng: np.random.Generator) -> Iterator[Case]:
 largest_lr = Task(
     "largest_lr",
     points=2,
-    section="01 §4",
+    section="01 · Derive",
     reference=largest_lr_reference,
     draw=_feature_cases,
     hints=(
@@ -314,7 +314,7 @@ def _contraction_cases(rng: np.random.Generator) -> Iterator[Case]:
 contraction = Task(
     "contraction",
     points=2,
-    section="01 §4",
+    section="01 · Derive",
     reference=contraction_reference,
     draw=_contraction_cases,
     hints=(
@@ -377,7 +377,7 @@ steps_needed = number(
     "steps until the slowest part of the error in w is at least 1000 times smaller?",
     reference=steps_needed_reference,
     points=1,
-    section="01 §4",
+    section="01 · Derive",
     rtol=1e-6,
     hints=(
         "One step multiplies the slowest error by a factor; k steps by factor ** k.",
@@ -439,10 +439,10 @@ def stubborn_start_reference(X: Array, y: Array, lr: float) -> Array:
 
 def _stubborn_cases(rng: np.random.Generator) -> Iterator[Case]:
     for n, d, share in ((6, 2, 1.1), (20, 3, 1.5), (30, 6, 1.3)):
-        # Singular values chosen, so that one direction diverges and the others do not.
+        # One direction diverges; the others shrink, but not to rounding in 10 steps.
         left = np.linalg.qr(rng.normal(size=(n, d)))[0]
         right = np.linalg.qr(rng.normal(size=(d, d)))[0]
-        curvatures = np.r_[2.0, rng.uniform(0.1, 0.8, size=d - 1)]
+        curvatures = np.r_[2.0, rng.uniform(0.1, 0.3, size=d - 1)]
         X = left * np.sqrt(n * curvatures) @ right
         y = X @ rng.normal(size=d) + rng.normal(size=n)
         yield Case(f"{d} weights", {"X": X, "y": y, "lr": share * _bound(X)})
@@ -471,7 +471,7 @@ stubborn_start = Task(
     "stubborn_start",
     kind="law",
     points=2,
-    section="01 §4",
+    section="01 · Derive",
     reference=stubborn_start_reference,
     draw=_stubborn_cases,
     laws=(_is_a_start, _is_away, _still_descends),
@@ -565,7 +565,7 @@ descend_until = Task(
     "descend_until",
     kind="repair",
     points=2,
-    section="01 §7",
+    section="01 · What goes wrong",
     reference=descend_until_reference,
     draw=_until_cases,
     forbid=("torch.optim", "mlopt_edu.optim"),
@@ -683,7 +683,7 @@ what_now = choice(
     },
     answer="b",
     points=1,
-    section="01 §4",
+    section="01 · What goes wrong",
     module=__name__,
     hints=(
         "Does the loss creep, or grow by a steady factor?",
@@ -714,7 +714,7 @@ half_the_steps = choice(
     },
     answer="b",
     points=0,
-    section="01 §2",
+    section="01 · Derive",
     module=__name__,
 )
 
@@ -741,7 +741,7 @@ scale_one_feature = choice(
     },
     answer="c",
     points=0,
-    section="01 §5",
+    section="01 · Real data",
     module=__name__,
 )
 
@@ -767,6 +767,6 @@ reading_a_curve = choice(
     },
     answer="c",
     points=0,
-    section="01 §2",
+    section="01 · Derive",
     module=__name__,
 )

@@ -29,7 +29,7 @@ def _pairs(rng: np.random.Generator) -> Iterator[Case]:
 mean_squared_error = Task(
     "mean_squared_error",
     points=1,
-    section="00 §3",
+    section="00 · Write, then check",
     reference=mean_squared_error_reference,
     draw=_pairs,
     hints=(
@@ -84,6 +84,6 @@ what_a_hint_costs = choice(
     },
     answer="b",
     points=1,
-    section="00 §5",
+    section="00 · Hints",
     module=__name__,
 )

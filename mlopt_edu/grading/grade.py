@@ -4,9 +4,7 @@ This process never executes what a learner wrote. It draws the inputs, gets valu
 back from answer processes (`run`) and judges them.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -33,8 +31,10 @@ from .extract import (
 )
 from .html import page
 from .notebook import write_atomically
+from .process import Limits
 from .progress import Progress
-from .run import Limits, answer_tasks
+from .run import answer_tasks
+from .table import class_csv
 
 MARKER = "class.json"  # says that a folder holds results of ours
 FORMAT = 1
@@ -111,7 +111,7 @@ def grade_folder(
     known = course_exercises() if exercises is None else exercises
     seed = secrets.randbits(48) if seed is None else seed
     drawn = {one.stem: Drawn.of(one, seed) for one in known}
-    limits = Limits(seconds=seconds, memory_mb=memory_mb)
+    limits = Limits(seconds, seconds / 3, memory_mb)
     results = target / "results"
     results.mkdir(parents=True, exist_ok=True)
     head = {"format": FORMAT, "seed": seed, "seconds": seconds, "memory_mb": memory_mb}
@@ -163,32 +163,6 @@ def check_notebook(
     lines = [*map(str, reports), *submission.notes]
     lines.append(f"{submission.exercise.stem}: {earned} of {possible} points")
     return "\n".join(lines), all(report.passed for report in reports)
-
-
-def class_csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the class as CSV, one row a submission, one column a task.
-
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
-    """
-    names = list(
-        dict.fromkeys(
-            f"{record['exercise']}/{report['task']}"
-            for record in sorted(records, key=lambda one: one["exercise"])
-            for report in record["reports"]
-        )
-    )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ["submission", "exercise", "status", "reason", "points", "max_points"]
-    writer.writerow([*head, *map(_plain, names)])
-    for record in records:
-        earned = {
-            f"{record['exercise']}/{report['task']}": report["points"]
-            for report in record["reports"]
-        }
-        row = [record[name] for name in head] + [earned.get(n, "") for n in names]
-        writer.writerow([_plain(cell) for cell in row])
-    return text.getvalue()
 
 
 def _answer(
@@ -290,13 +264,6 @@ def _digest(path: Path) -> str:
 
 def _suffixed(base: Path, suffix: str) -> Path:
     return base.with_name(base.name + suffix)
-
-
-def _plain(cell: object) -> object:
-    if isinstance(cell, str):
-        cell = " ".join(cell.split()) if cell.strip() != cell or "\n" in cell else cell
-        return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-    return cell
 
 
 def _json(record: Mapping[str, Any]) -> str:

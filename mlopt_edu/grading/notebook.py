@@ -7,21 +7,19 @@ kernel details. Outputs stay only where nbval compares them.
 
 import json
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from .cell_ids import is_random_id, name_cells
+
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
 
 CHECK_OUTPUT = "nbval-check-output"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-_RANDOM_ID = re.compile(r"[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CHECK_CALL = re.compile(r"""^check\(\s*["'](\w+)["']""", re.MULTILINE)
 
 
 def parse(text: str, name: str) -> Notebook:
@@ -81,16 +79,6 @@ def tags(cell: Cell) -> list[str]:
     return [str(tag) for tag in found] if isinstance(found, list) else []
 
 
-def is_random_id(cell_id: object) -> bool:
-    """Return whether an editor drew this cell id, so that it means nothing.
-
-    Example:
-        >>> is_random_id("3f2a91bc"), is_random_id("derive-the-bound")
-        (True, False)
-    """
-    return not isinstance(cell_id, str) or bool(_RANDOM_ID.fullmatch(cell_id))
-
-
 def canonical(notebook: Notebook) -> Notebook:
     """Return the canonical form; doing it twice changes nothing.
 
@@ -101,7 +89,7 @@ def canonical(notebook: Notebook) -> Notebook:
         ValueError: If two cells have the same id, or nbformat does not accept it.
     """
     cells = [_canonical_cell(cell) for cell in notebook["cells"]]
-    _name_cells(cells)
+    name_cells(cells)
     _number_compared(cells)
     result = {
         "cells": cells,
@@ -229,50 +217,6 @@ def _number_compared(cells: list[Cell]) -> None:
 def _clean(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip("\n")
-
-
-def _name_cells(cells: list[Cell]) -> None:
-    taken = {str(cell["id"]) for cell in cells if not is_random_id(cell["id"])}
-    named = [cell["id"] for cell in cells if not is_random_id(cell["id"])]
-    for cell_id in named:
-        if named.count(cell_id) > 1:
-            raise ValueError(f"two cells have the id {cell_id!r}; rename one")
-    section = "intro"
-    for cell, following in zip(cells, [*cells[1:], {}], strict=True):
-        heading = re.match(r"#+\s+(.+)", cell["source"])
-        if cell["cell_type"] == "markdown" and heading:
-            section = _slug(heading[1]) or section
-        if is_random_id(cell["id"]):
-            cell["id"] = _free(_task_id(cell, following) or section, taken)
-            taken.add(cell["id"])
-
-
-def _task_id(cell: Cell, following: Cell) -> str:
-    if own := _CHECK_CALL.search(cell["source"]):
-        return check_id(own[1])
-    if "BEGIN SOLUTION" in cell["source"]:
-        check = _CHECK_CALL.search(following.get("source", ""))
-        return check[1] if check else ""
-    return ""
-
-
-def check_id(task: str) -> str:
-    """Return the id of the cell that checks a task.
-
-    Example:
-        >>> check_id("adam_step")
-        'check-adam-step'
-    """
-    return f"check-{task.replace('_', '-')}"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
-
-
-def _free(name: str, taken: set[str]) -> str:
-    candidates = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    return name if name not in taken else next(c for c in candidates if c not in taken)
 
 
 def _lines(notebook: Notebook) -> Notebook:

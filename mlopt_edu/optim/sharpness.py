@@ -42,8 +42,8 @@ def sharpness(
     Args:
         loss: Scalar with a graph that can be differentiated twice.
         params: Real tensors that require a gradient, all on one device.
-        tol: Residual ‖H v - λ v‖ at which to stop, as a share of |λ|; above 0. The
-            error of λ itself is usually about its square.
+        tol: Residual ‖H v - λ v‖ at which to stop, as a share of |λ|; above 0. It
+            bounds the relative error of λ, which is usually about its square.
         max_iterations: Most products to make, at least 1.
         generator: Draws the start vector; seed 0 by default, so the result repeats.
 
@@ -65,12 +65,12 @@ def sharpness(
             "loss must be a scalar that depends on params through a graph, got shape "
             f"{tuple(loss.shape)} with requires_grad={loss.requires_grad}"
         )
-    if not params or not all(
-        param.requires_grad and param.is_floating_point() for param in params
-    ):
+    if not all(param.requires_grad and param.is_floating_point() for param in params):
         raise ValueError(
-            "params must be at least one real tensor, each with requires_grad=True"
+            "params must be real tensors with requires_grad=True, not all are"
         )
+    if sum(param.numel() for param in params) == 0:
+        raise ValueError("params must hold at least one number, got none")
     if not tol > 0:
         raise ValueError(f"tol must be above 0, got {tol}")
     if max_iterations < 1:

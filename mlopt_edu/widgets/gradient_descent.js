@@ -68,27 +68,33 @@ export function describe(settings, path = trajectory(settings)) {
   if (Math.abs(lr - bound) < 1e-9)
     return {
       kind: "edge", verdict: "On the edge",
-      text: `${size} is the bound itself. Along ${where} it jumps between two points for ever; ${loss}.`,
+      text: `${size} is the bound itself. Along ${where} it ${eventually}jumps between two points for ever; ${loss}.`,
     };
   if (rate > 1) {
     const end = last < steps ? `the loss overflows after ${count(last)}` : loss;
     return {
       kind: "diverges", verdict: "Diverges",
       text: `${size} is beyond the bound ${plain(bound)}. Along ${where} the distance grows ` +
-        `${eventually}by a factor of ${rate.toFixed(3)} each step; ${end}.`,
+        `${eventually}by a factor of ${factor(rate)} each step; ${end}.`,
     };
   }
-  const tenfold = Math.ceil(Math.LN10 / (-2 * Math.log(rate)));
+  const tenfold = Math.max(1, Math.ceil(Math.LN10 / (-2 * Math.log(rate))));
+  const slowest = Math.abs(steep - flat) < 1e-12 ? "No direction is slower" : `Slowest is ${where}`;
   return {
     kind: "converges", verdict: "Converges",
-    text: `${size}; ${loss}. Slowest is ${where}: each step multiplies its distance ` +
-      `${eventually}by ${rate.toFixed(3)}, so ten times less loss takes about ${count(tenfold)}.`,
+    text: `${size}; ${loss}. ${slowest}: each step multiplies the distance ` +
+      `${eventually}by ${factor(rate)}, so ten times less loss takes about ${count(tenfold)}.`,
   };
 }
 
 const plain = (value) => {
   const rounded = value.toFixed(2);
   return Math.abs(rounded - value) < 1e-9 ? rounded : String(+value.toFixed(4));
+};
+// 0.9998 must not read as 1.000.
+const factor = (value) => {
+  const short = value.toFixed(3);
+  return short === "1.000" && value !== 1 ? value.toFixed(6) : short;
 };
 const count = (n) => `${n.toLocaleString("en")} step${n === 1 ? "" : "s"}`;
 const superscript = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));

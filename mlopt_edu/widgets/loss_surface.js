@@ -9,7 +9,7 @@ const SLIDERS = {
     say: (v) => `${plain(v)}, which is ${plain((v * L) / 2)} times 2 over L`,
   },
   condition_number: {
-    min: 0, max: 100, step: 1, label: "Condition number κ = L/μ",
+    min: 0, max: 100, step: 1, label: "Condition number κ",
     toValue: (p) => 10 ** (p / 50), toPosition: (v) => 50 * Math.log10(v),
     show: (v) => v.toPrecision(3), say: (v) => v.toPrecision(3),
   },
@@ -54,7 +54,7 @@ const WIDTH = 460;
 const HEIGHT = 392;
 const BOTTOM = 340;
 const TOP = 36;
-const RIGHT = 448;
+const RIGHT = 442;
 
 function frame(parent, id, left, xTitle, yTitle) {
   const root = svg(parent, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
@@ -108,19 +108,19 @@ function surfacePanel(parent, id) {
   const tilted = svg(clipped, "g", { transform: `translate(${x0} ${y0}) rotate(${degrees})` });
   const contours = Array.from({ length: 10 }, (_, i) =>
     svg(tilted, "ellipse", { ry: scale * 0.42 * (10 - i), class: "mlopt-contour" }));
-  const minimum = svg(clipped, "path", { d: plus(x0, y0, 8), class: "mlopt-minimum" });
-  const line = svg(clipped, "path", { class: "mlopt-path" });
+    const line = svg(clipped, "path", { class: "mlopt-path" });
   const points = svg(clipped, "path", { class: "mlopt-dots" });
+  svg(clipped, "path", { d: plus(x0, y0, 8), class: "mlopt-minimum" });
   const end = svg(clipped, "circle", { r: 6, class: "mlopt-end" });
   const start = svg(clipped, "circle", { r: 8, class: "mlopt-start" });
 
   const legend = svg(root, "g", { class: "mlopt-legend" });
   svg(legend, "circle", { cx: left + 9, cy: 18, r: 7, class: "mlopt-start" });
-  svg(legend, "text", { x: left + 22, y: 23 }, "start (drag it)");
-  svg(legend, "circle", { cx: left + 148, cy: 18, r: 6, class: "mlopt-end" });
-  const endLabel = svg(legend, "text", { x: left + 160, y: 23 });
-  svg(legend, "path", { d: plus(left + 312, 18, 7), class: "mlopt-minimum" });
-  svg(legend, "text", { x: left + 325, y: 23 }, "minimum");
+  svg(legend, "text", { x: left + 22, y: 23 }, "start");
+  svg(legend, "circle", { cx: left + 88, cy: 18, r: 6, class: "mlopt-end" });
+  const endLabel = svg(legend, "text", { x: left + 100, y: 23 });
+  svg(legend, "path", { d: plus(left + 250, 18, 7), class: "mlopt-minimum" });
+  svg(legend, "text", { x: left + 263, y: 23 }, "minimum");
 
   function draw({ condition_number }, path) {
     contours.forEach((ellipse) =>
@@ -149,7 +149,7 @@ const plus = (x, y, r) => `M${x - r} ${y}h${2 * r}M${x} ${y - r}v${2 * r}`;
 const FLOOR = -16; // below 1e-16 the losses are rounding
 
 function lossPanel(parent, id) {
-  const left = 62;
+  const left = 72;
   const { root, grid, clipped } = frame(parent, id, left, "step", "loss f(x, y), log scale");
   const placeX = ticks(grid, 9, { vertical: true, left });
   const placeY = ticks(grid, 10, { vertical: false, left });
@@ -187,7 +187,7 @@ function lossPanel(parent, id) {
     const slope = 2 * Math.log10(Math.max(rate, 1e-10));
     set(theory, { d: `M${toX(0)} ${toY(logs[0])}L${toX(steps)} ${toY(logs[0] + slope * steps)}` });
     const bound = momentum ? "long-run rate" : "worst case";
-    theoryLabel.textContent = `${bound}: loss × ${(rate * rate).toPrecision(3)} a step`;
+    theoryLabel.textContent = `${bound}: loss × ${factor(rate * rate)} a step`;
   }
   return { root, draw };
 }
@@ -196,7 +196,9 @@ function controls(parent, id, onInput, onRelease) {
   const fieldset = html(parent, "fieldset", "mlopt-controls");
   html(fieldset, "legend", "mlopt-hidden", "Controls of gradient descent");
   const sliders = {};
-  let edge;
+  const edge = document.createElement("div");
+  edge.className = "mlopt-edge";
+  const edgeText = html(edge, "span");
   for (const [name, spec] of Object.entries(SLIDERS)) {
     const control = html(fieldset, "div", "mlopt-control");
     const label = html(control, "label", "", spec.label);
@@ -206,7 +208,7 @@ function controls(parent, id, onInput, onRelease) {
     input.id = label.htmlFor = `${id}-${name}`;
     input.addEventListener("input", () => onInput(name, spec.toValue(+input.value)));
     input.addEventListener("change", onRelease);
-    if (name === "lr") edge = html(control, "span", "mlopt-edge");
+    if (name === "lr") control.append(edge);
     sliders[name] = { input, shown, ...spec };
   }
   function draw(settings) {
@@ -219,7 +221,7 @@ function controls(parent, id, onInput, onRelease) {
     }
     const bound = stepSizeBound(settings);
     edge.style.setProperty("--at", bound / SLIDERS.lr.max);
-    edge.textContent = `bound 2(1 + β)/L = ${plain(bound)}`;
+    edgeText.textContent = `bound 2(1 + β)/L = ${plain(bound)}`;
   }
   return { fieldset, draw };
 }
@@ -232,7 +234,8 @@ function render({ model, el }) {
   // JupyterLab takes the arrow keys for its cells unless they stay inside the widget.
   el.addEventListener("keydown", (event) => event.stopPropagation());
   const id = "mlopt-" + Math.random().toString(36).slice(2); // a page may show two views
-  const card = html(el, "section", "mlopt-card");
+  const card = html(el, "div", "mlopt-card");
+  card.setAttribute("role", "group"); // not a landmark: a lesson has many
   card.setAttribute("aria-label", "Gradient descent on a valley");
   const locked = html(card, "p", "mlopt-locked");
   locked.setAttribute("role", "status");
@@ -246,9 +249,10 @@ function render({ model, el }) {
   const panel = controls(card, id, change, save);
   const foot = html(card, "div", "mlopt-foot");
   html(foot, "span", "mlopt-note",
-    "f = (L u² + μ v²)/2 with L = 1: u crosses the valley, v runs along it. " +
-    "Each step: velocity ← β · velocity + ∇f, then point ← point − lr · velocity.");
-  const reset = Object.assign(html(foot, "button", "mlopt-button", "Reset"), { type: "button" });
+    "f = (L u² + μ v²)/2 with L = 1, μ = L/κ: u crosses the valley, v runs along it. " +
+    "Each step: velocity ← β · velocity + ∇f, then point ← point − lr · velocity. " +
+    "The ring can be dragged.");
+  const reset = Object.assign(html(foot, "button", "mlopt-button mlopt-quiet", "Reset"), { type: "button" });
 
   let pending;
   function save() {

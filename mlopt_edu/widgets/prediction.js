@@ -1,7 +1,8 @@
 function render({ model, el }) {
   el.classList.add("mlopt-widget");
   keepKeys(el);
-  const card = element("section", "mlopt-card mlopt-narrow");
+  const card = element("div", "mlopt-card mlopt-narrow");
+  card.setAttribute("role", "group");
   card.setAttribute("aria-label", "Prediction");
   const options = model.get("options").map((text) => [text, text]);
   const radios = radioGroup(model.get("question"), options, () => draw());

@@ -75,8 +75,8 @@ class Prediction(anywidget.AnyWidget):
                 "widget must have a trait named unlocked, as LossSurface has, "
                 f"got {type(widget).__name__}"
             )
-        widget.unlocked = self.committed
-        jsdlink((self, "committed"), (widget, "unlocked"))
+        widget.set_trait("unlocked", self.committed)
+        jsdlink((self, "committed"), (widget, "unlocked"))  # type: ignore[no-untyped-call]
 
     @validate("choice")
     def _check_choice(self, proposal: dict[str, Any]) -> Any:

@@ -4,7 +4,8 @@ const PATIENCE_MS = 8000;
 function render({ model, el }) {
   el.classList.add("mlopt-widget");
   keepKeys(el);
-  const card = element("section", "mlopt-card mlopt-narrow");
+  const card = element("div", "mlopt-card mlopt-narrow");
+  card.setAttribute("role", "group");
   card.setAttribute("aria-label", "Quiz");
   const radios = radioGroup(model.get("question"), model.get("options"), () => say(""));
   const check = Object.assign(element("button", "mlopt-button", "Check"), { type: "button" });

@@ -1,0 +1,95 @@
+"""axe-core on every widget, in every state that looks different, light and dark."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from mlopt_edu.widgets import LossSurface, Prediction, Quiz
+
+JUPYTERLAB_DARK = """() => {
+  document.body.dataset.jpThemeLight = "false";
+  document.body.style.cssText = "--jp-ui-font-color1: #fff; --jp-layout-color1: #111;" +
+    "--jp-border-color1: #616161; background: #111; color: #fff;";
+}"""
+
+
+def prediction(committed):
+    widget = Prediction("What of `lr`?", ["more", "less"], reveal="It `grows`.")
+    if committed:
+        widget.choice, widget.committed = "less", True
+    return widget
+
+
+def quiz(passed):
+    widget = Quiz(
+        "Which `bound`?",
+        {"a": "`1/L`", "b": "2/L"},
+        lambda key: SimpleNamespace(passed=passed, message="Because `2/L`."),
+    )
+    if passed is not None:
+        widget._handle_custom_msg({"check": "a"}, [])
+    return widget
+
+
+CASES = (
+    lambda: LossSurface(),
+    lambda: LossSurface(lr=2.3),
+    lambda: LossSurface(lr=2.0),
+    lambda: LossSurface(unlocked=False),
+    lambda: prediction(committed=False),
+    lambda: prediction(committed=True),
+    lambda: quiz(None),
+    lambda: quiz(True),
+    lambda: quiz(False),
+)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "JupyterLab Dark"])
+def test_axe_finds_nothing(bench, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = bench.page
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    if theme == "JupyterLab Dark":
+        page.evaluate(JUPYTERLAB_DARK)
+    for case in CASES:  # one page: axe also sees that the widgets do not collide
+        bench.mount(case(), live=False)
+    for details in page.locator("details:visible").all():
+        details.evaluate("e => { e.open = true; }")
+    violations = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations] == []
+
+
+def test_axe_would_find_a_fault(bench):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = bench.mount(LossSurface())
+    page.evaluate("document.querySelector('label').remove()")
+    found = axe.Axe().run(page).response["violations"]
+    assert "label" in [violation["id"] for violation in found]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_in_the_pictures_has_contrast(bench, theme):
+    """axe leaves SVG text out: measure it against the paper."""
+    page = bench.page
+    page.emulate_media(color_scheme=theme)
+    bench.mount(LossSurface())
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll("svg text")].map((t) =>
+          [getComputedStyle(t).fill,
+           getComputedStyle(document.querySelector(".mlopt-card")).backgroundColor])"""
+    )
+    assert colours
+    for ink, paper in colours:
+        assert contrast(ink, paper) >= 4.5
+
+
+def contrast(one, other):
+    def luminance(colour):
+        parts = [int(p) / 255 for p in colour[4:-1].split(",")]
+        linear = [
+            p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

@@ -15,7 +15,7 @@ unit: $(VENV)/all.stamp ## unit, property, grading and browser tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 notebooks: $(VENV)/all.stamp ## run every lesson and solution, compare what is compared
-	$(BIN)/python -m pytest -c tests/notebooks/nbval.ini $(ARGS)
+	$(BIN)/python -m tests.notebooks $(ARGS)
 
 lint: $(VENV)/all.stamp ## style, types, who may import whom
 	$(BIN)/ruff check

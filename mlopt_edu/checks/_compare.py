@@ -81,11 +81,13 @@ def _text_difference(expected: str, got: Any) -> str:
 def _tuple_difference(expected: tuple[Any, ...], got: Any, rtol: float) -> str:
     if not isinstance(got, (tuple, list)) or len(got) != len(expected):
         return f"it should return {len(expected)} values, but it is {_describe(got)}"
-    for place, (right, seen) in enumerate(zip(expected, got, strict=True)):
-        text = difference(right, seen, rtol=rtol)
-        if text:
-            return f"value {place + 1} of {len(expected)}: {text}"
-    return ""
+    faults = [
+        f"value {place + 1} of {len(expected)}: {text}"
+        for place, (right, seen) in enumerate(zip(expected, got, strict=True))
+        if (text := difference(right, seen, rtol=rtol))
+    ]
+    # A wrong count says more than the array that follows from it.
+    return min(faults, key=len, default="")
 
 
 def _number_difference(expected: Any, got: Any, rtol: float) -> str:
@@ -100,6 +102,8 @@ def _number_difference(expected: Any, got: Any, rtol: float) -> str:
         if np.any(seen.imag != 0):
             return f"it should be {_kind(right)}, but it is complex"
         seen = seen.real
+    if right.ndim == 0 and seen.shape:
+        return f"it should be one number, but it is an array of shape {seen.shape}"
     if seen.shape != right.shape:
         return f"it should have shape {right.shape}, but it has shape {seen.shape}"
     return _first_difference(right, seen, rtol)
@@ -122,7 +126,10 @@ def _first_difference(
         return ""
     index = tuple(int(i) for i in np.argwhere(~near)[0])
     where = "" if not index else f"at index {index[0] if len(index) == 1 else index} "
-    text = f"{where}it should be {show(right[index])}, but it is {show(seen[index])}"
+    wanted, found = show(right[index]), show(seen[index])
+    if wanted == found:
+        found = f"{seen[index]:.12g}, near but not equal"
+    text = f"{where}it should be {wanted}, but it is {found}"
     if right.dtype.kind == "f" and seen.dtype.kind in "iu":
         text += f" ({seen.dtype} cuts off fractions; use a floating-point array)"
     return text
@@ -141,4 +148,6 @@ def _describe(value: Any) -> str:
         return "a function; return its result instead"
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {value.dtype} and shape {value.shape}"
     return f"{type(value).__name__} {repr(value)[:60]}"

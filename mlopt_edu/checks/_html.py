@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ._report import Report
+from ._report import Report, sentence
 
 # JupyterLab's variables first, then values for a plain page in light and dark.
 STYLE = """<style>
@@ -111,10 +111,9 @@ def _smallest_case(case: Mapping[str, str] | None) -> str:
         f'<tr><th scope="row">{title}</th><td>{escape(case[key])}</td></tr>'
         for key, title in rows
     )
-    return (
-        f"<p>The smallest case that fails is “{escape(case['label'])}”: "
-        f"{prose(case['difference'])}.</p><table>{cells}</table>"
-    )
+    text = f"The smallest case that fails is “{case['label']}”"
+    text += f": {case['difference']}" if case["difference"] else ""
+    return f"<p>{prose(sentence(text))}</p><table>{cells}</table>"
 
 
 def _section(report: Report) -> str:

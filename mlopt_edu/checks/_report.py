@@ -10,6 +10,16 @@ Verdict = Literal[
 ]
 
 
+def sentence(text: str) -> str:
+    """End a text with a full stop, unless it ends a sentence already.
+
+    Example:
+        >>> sentence("it is wrong"), sentence("is it?")
+        ('it is wrong.', 'is it?')
+    """
+    return text if text.endswith((".", "?", "!")) else text + "."
+
+
 @dataclass(frozen=True)
 class Report:
     """What a learner, a grader and a gradebook need to know about one answer.
@@ -68,9 +78,9 @@ class Report:
         mark = "✓" if self.passed else "✗"
         points = f"{self.points} of {self.max_points} points"
         text = f"{mark} {self.task}: {points}. {self.message}"
-        if self.case and not self.mistake:
+        if self.case and self.case["difference"] and not self.mistake:
             text += f" Smallest failing case ({self.case['label']}): "
-            text += f"{self.case['difference']}."
+            text += sentence(self.case["difference"])
         return text
 
     def __repr__(self) -> str:

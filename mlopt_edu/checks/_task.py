@@ -38,10 +38,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Law:
-    """A property that every right answer has, whatever else it looks like."""
+    """A property that every right answer has, whatever else it looks like.
+
+    `breach` says how a value breaks it, or returns "".
+    """
 
     statement: str
-    holds: Callable[[Mapping[str, Any], Any], bool]
+    breach: Callable[[Mapping[str, Any], Any], str]
 
 
 class Task:
@@ -57,8 +60,8 @@ class Task:
         draw: Yields cases from a seeded generator: ordinary, odd and edge inputs.
         kind: "function" compares with `reference`; "repair" does too, but the
             learner starts from a broken program; "law" asks only for `laws`.
-        laws: For a law task, functions `(inputs, value) -> bool` whose docstring
-            states the property.
+        laws: For a law task, functions `(inputs, value) -> str` whose docstring
+            states the property; they return "" or how the value breaks it.
         hints: A nudge, the approach, almost the answer: opened one after another.
         mutates: Names of inputs that the answer may change in place.
         forbid: Dotted names that the answer may not use, as "torch.optim".
@@ -80,7 +83,7 @@ class Task:
         reference: Program,
         draw: Draw,
         kind: Kind = "function",
-        laws: tuple[Callable[[Mapping[str, Any], Any], bool], ...] = (),
+        laws: tuple[Callable[[Mapping[str, Any], Any], str], ...] = (),
         hints: tuple[str, ...] = (),
         mutates: tuple[str, ...] = (),
         forbid: tuple[str, ...] = (),

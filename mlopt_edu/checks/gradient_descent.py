@@ -37,8 +37,8 @@ def _gradient_cases(rng: np.random.Generator) -> Iterator[Case]:
     for n, d, label in ((3, 2, "3 examples"), (30, 1, "one weight"), (50, 7, "50 × 7")):
         X, y = _problem(rng, n, d)
         yield Case(label, {"X": X, "y": y, "w": rng.normal(size=d)})
-    X, y = _problem(rng, 1, 4)
-    yield Case("one example", {"X": X, "y": y, "w": rng.normal(size=4)})
+    X, y = _problem(rng, 1, 8)
+    yield Case("one example", {"X": X, "y": y, "w": rng.normal(size=8)})
     X, y = _problem(rng, 4, 9)
     columns = np.asfortranarray(X)
     yield Case("more weights than examples", {"X": columns, "y": y, "w": np.ones(9)})
@@ -78,6 +78,12 @@ def twice_the_gradient(X: Array, y: Array, w: Array) -> Array:
 
 
 @gradient.mistake
+def half_kept(X: Array, y: Array, w: Array) -> Array:
+    """It is half of the gradient: you kept the ½, but the square's 2 cancels it."""
+    return X.T @ (X @ w - y) / (2 * len(y))
+
+
+@gradient.mistake
 def residual_reversed(X: Array, y: Array, w: Array) -> Array:
     """The sign is wrong: the residual is prediction minus target, `X @ w - y`.
 
@@ -113,6 +119,7 @@ def _descend_cases(rng: np.random.Generator) -> Iterator[Case]:
         (30, 1, 0.2, 6, "one weight"),
         (40, 5, 0.5, 50, "50 steps"),
         (20, 3, 0.95, 30, "just below the bound"),
+        (60, 2, 0.5, 300, "300 steps"),
         (20, 3, 1.1, 12, "above the bound: it must diverge"),
     ):
         X, y = _problem(rng, n, d)
@@ -121,6 +128,8 @@ def _descend_cases(rng: np.random.Generator) -> Iterator[Case]:
     X, y = _problem(rng, 8, 2)
     inputs = {"X": X, "y": y, "w0": np.zeros(2), "lr": 0.1, "steps": 1}
     yield Case("a single step from zero", inputs)
+    best = np.linalg.lstsq(X, y, rcond=None)[0]
+    yield Case("a start at the minimum", {**inputs, "w0": best, "steps": 5})
     yield Case("no step at all", {**inputs, "w0": rng.normal(size=2), "steps": 0})
     yield Case("step size 0", {**inputs, "w0": rng.normal(size=2), "lr": 0.0})
 
@@ -150,7 +159,10 @@ descend = Task(
 
 @descend.mistake
 def climbs(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
-    """You climb: the gradient points uphill, so *subtract* `lr` times the gradient."""
+    """You climb: the gradient points uphill, so *subtract* `lr` times the gradient.
+
+    If you do subtract it, look at the sign in your `gradient` of task 1.
+    """
     path = [w0]
     for _ in range(steps):
         path.append(path[-1] + lr * gradient_reference(X, y, path[-1]))
@@ -180,6 +192,46 @@ def gradient_at_the_point_before(
         at = path[max(k - 1, 0)]
         path.append(path[-1] - lr * gradient_reference(X, y, at))
     return np.array(path)
+
+
+@descend.mistake
+def starts_again(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
+    """Each step starts from `w0` again, so every point is the first step's.
+
+    Go on from the last point.
+    """
+    first = w0 - lr * gradient_reference(X, y, w0)
+    return np.array([w0] + [first] * steps)
+
+
+@descend.mistake
+def steps_too_long(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
+    """Your steps are n times too long: the gradient is a *mean* over the examples.
+
+    Check your `gradient` of task 1 first.
+    """
+    return descend_reference(X, y, w0, lr * len(y), steps)
+
+
+@descend.mistake
+def steps_doubled(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
+    """Your steps are twice too long: the 2 of the square cancels the ½ of the loss.
+
+    Check your `gradient` of task 1 first.
+    """
+    return descend_reference(X, y, w0, 2 * lr, steps)
+
+
+@descend.mistake
+def one_step_more(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
+    """There is one point too many: `steps` steps visit `steps + 1` points."""
+    return descend_reference(X, y, w0, lr, steps + 1)
+
+
+@descend.mistake
+def points_in_columns(X: Array, y: Array, w0: Array, lr: float, steps: int) -> Array:
+    """Your points stand in columns; return one point a *row*."""
+    return descend_reference(X, y, w0, lr, steps).T
 
 
 @descend.mistake
@@ -235,7 +287,7 @@ def _feature_cases(rng: np.random.Generator) -> Iterator[Case]:
         (5, 12, "12 weights"),
     ):
         yield Case(label, {"X": _problem(rng, n, d)[0]})
-    X = _problem(rng, 30, 3)[0]
+    X = 1 + _problem(rng, 30, 3)[0]
     yield Case("a weight that nothing depends on", {"X": X * np.array([1.0, 0, 2])})
     yield Case("large features", {"X": 100 + X})
 
@@ -274,6 +326,38 @@ def half_the_bound(X: Array) -> float:
 
 
 @largest_lr.mistake
+def twice_the_bound(X: Array) -> float:
+    """This is twice the bound: differentiating the square twice cancels the ½."""
+    return 2 * largest_lr_reference(X)
+
+
+@largest_lr.mistake
+def curvature_itself(X: Array) -> float:
+    """This is the largest curvature; the bound is 2 *divided by* it."""
+    return 2 / largest_lr_reference(X)
+
+
+@largest_lr.mistake
+def one_for_each_direction(X: Array) -> Array:
+    """These are the bounds of all directions; one `lr` must respect the smallest."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(2 / np.linalg.eigvalsh(X.T @ X / len(X)))
+
+
+@largest_lr.mistake
+def best_step_size(X: Array) -> float:
+    """This is the *best* step size, 2 / (λ_min + λ_max); the bound is 2 / λ_max."""
+    curvatures = np.linalg.eigvalsh(X.T @ X / len(X))
+    return float(2 / (curvatures[0] + curvatures[-1]))
+
+
+@largest_lr.mistake
+def features_centred(X: Array) -> float:
+    """You subtract the mean of the features first; the Hessian uses X as it is."""
+    return largest_lr_reference(X - X.mean(axis=0))
+
+
+@largest_lr.mistake
 def hessian_of_the_sum(X: Array) -> float:
     """The Hessian of the mean loss is X^T X *divided by n*; the n is missing."""
     return largest_lr_reference(X) / len(X)
@@ -306,6 +390,7 @@ def _contraction_cases(rng: np.random.Generator) -> Iterator[Case]:
         (40, 5, 0.97, "near the bound"),
         (40, 5, 1.4, "above the bound"),
         (12, 4, 0.0, "step size 0"),
+        (5, 9, 0.5, "more weights than examples"),
     ):
         X = _problem(rng, n, d)[0]
         yield Case(label, {"X": X, "lr": share * _bound(X)})
@@ -336,14 +421,42 @@ def steep_direction_only(X: Array, lr: float) -> float:
 
 @contraction.mistake
 def flat_direction_only(X: Array, lr: float) -> float:
-    """You look only at the flattest direction; near the bound the steep one is slow."""
+    """This is the flattest direction; near the bound the steep one is slower.
+
+    Take the absolute value of *all* factors first, and the maximum then.
+    """
     return float(abs(1 - lr * np.linalg.eigvalsh(X.T @ X / len(X))[0]))
 
 
 @contraction.mistake
 def sign_kept(X: Array, lr: float) -> float:
-    """You take the maximum of the signed factors; -0.9 is slower than 0.5. Use abs."""
+    """This is the largest *signed* factor, and it belongs to the flattest direction.
+
+    -0.9 is slower than 0.5: take the absolute values first, and the maximum then.
+    """
     return float((1 - lr * np.linalg.eigvalsh(X.T @ X / len(X))).max())
+
+
+@contraction.mistake
+def steep_and_signed(X: Array, lr: float) -> float:
+    """This is the steepest direction alone, with its sign. A size is never negative.
+
+    Take the absolute values of all factors, and the maximum of these.
+    """
+    return float(1 - lr * np.linalg.eigvalsh(X.T @ X / len(X))[-1])
+
+
+@contraction.mistake
+def all_factors(X: Array, lr: float) -> Array:
+    """You return the factors of all directions; return only the largest in size."""
+    return np.asarray(np.abs(1 - lr * np.linalg.eigvalsh(X.T @ X / len(X))))
+
+
+@contraction.mistake
+def rate_of_the_best_step(X: Array, lr: float) -> float:
+    """(κ - 1) / (κ + 1) holds for the *best* step size; use the `lr` you are given."""
+    curvatures = np.linalg.eigvalsh(X.T @ X / len(X))
+    return float((curvatures[-1] - curvatures[0]) / (curvatures[-1] + curvatures[0]))
 
 
 @contraction.mistake
@@ -426,8 +539,17 @@ def logarithms_mixed() -> float:
 
 @steps_needed.mistake
 def kappa_times_log() -> float:
-    """κ log(1000) is the rule of thumb for lr = 1/L; compute the exact factor."""
+    """This is twice too many. κ log(1000) is the rule of thumb for lr = 1/L.
+
+    And it is the *error* that shrinks by (κ - 1) / (κ + 1), not its square root.
+    """
     return float(np.round(100 * np.log(1000)))
+
+
+@steps_needed.mistake
+def rate_of_momentum() -> float:
+    """This is the rate of the best *momentum*, with √κ; plain descent has κ."""
+    return float(np.ceil(np.log(1000) / -np.log(9 / 11)))
 
 
 def stubborn_start_reference(X: Array, y: Array, lr: float) -> Array:
@@ -448,23 +570,33 @@ def _stubborn_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(f"{d} weights", {"X": X, "y": y, "lr": share * _bound(X)})
 
 
-def _is_a_start(inputs: Mapping[str, Any], value: Any) -> bool:
-    """The start is one vector of finite weights, of shape (d,)."""
-    return value.shape == inputs["X"].shape[1:] and bool(np.isfinite(value).all())
+def _is_a_start(inputs: Mapping[str, Any], value: Any) -> str:
+    """The start must be one vector of finite weights, of shape (d,)."""
+    if value.shape != inputs["X"].shape[1:]:
+        return f"yours has shape {value.shape} where d = {inputs['X'].shape[1]}"
+    return "" if np.isfinite(value).all() else "yours holds inf or nan"
 
 
-def _is_away(inputs: Mapping[str, Any], value: Any) -> bool:
-    """The start is at least 1 away from the minimum."""
+def _is_away(inputs: Mapping[str, Any], value: Any) -> str:
+    """The start must be at least 1 away from the minimum."""
     best = np.linalg.lstsq(inputs["X"], inputs["y"], rcond=None)[0]
-    return bool(np.linalg.norm(value - best) >= 0.999)
+    distance = np.linalg.norm(value - best)
+    return "" if distance >= 0.999 else f"yours is {distance:.2g} away"
 
 
-def _still_descends(inputs: Mapping[str, Any], value: Any) -> bool:
-    """From the start, each of 10 steps with this `lr` makes the loss smaller."""
+def _still_descends(inputs: Mapping[str, Any], value: Any) -> str:
+    """Each of the first 10 steps must make the loss smaller."""
     X, y, lr = inputs["X"], inputs["y"], inputs["lr"]
-    path = descend_reference(X, y, value, lr, 10)
-    losses = ((path @ X.T - y) ** 2).mean(axis=1)
-    return bool((np.diff(losses) < 0).all())
+    losses = ((descend_reference(X, y, value, lr, 10) @ X.T - y) ** 2).mean(axis=1)
+    if (np.diff(losses) < 0).all():
+        return ""
+    step = int(np.argmax(~(np.diff(losses) < 0))) + 1
+    best = np.linalg.lstsq(X, y, rcond=None)[0]
+    steep = abs(np.linalg.eigh(X.T @ X)[1][:, -1] @ (value - best))
+    return (
+        f"step {step} does not; your start is {steep:.2g} away from the minimum along "
+        "the steepest direction"
+    )
 
 
 stubborn_start = Task(
@@ -629,6 +761,29 @@ def sum_for_norm(
 
 
 @descend_until.mistake
+def norm_squared(
+    X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
+) -> tuple[Array, int]:
+    """You compare the *square* of the norm with the tolerance; take the root."""
+    w = w0
+    for step in range(max_steps):
+        slope = gradient_reference(X, y, w)
+        if slope @ slope <= tolerance:
+            return w, step
+        w = w - lr * slope
+    return w, max_steps
+
+
+@descend_until.mistake
+def steps_before_point(
+    X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
+) -> tuple[int, Array]:
+    """The order is reversed: return the point first, then the number of steps."""
+    w, step = descend_until_reference(X, y, w0, lr, tolerance, max_steps)
+    return step, w
+
+
+@descend_until.mistake
 def strictly_below(
     X: Array, y: Array, w0: Array, lr: float, tolerance: float, max_steps: int
 ) -> tuple[Array, int]:
@@ -658,13 +813,13 @@ def one_step_too_many(
 
 what_now = choice(
     "what_now",
-    "The losses of the first five steps are 0.50, 0.62, 0.81, 1.10, 1.56. "
-    "The gradient is right. What do you do?",
+    "The losses of the first five steps are 0.50, 0.65, 0.85, 1.10, 1.43: about 30 % "
+    "more each time. The gradient is right. What do you do?",
     {
         "a": (
             "Train longer",
-            "Waiting does not help: the error is multiplied by the same factor above 1 "
-            "in every step. Make the step smaller.",
+            "Waiting does not help: each step multiplies the error by the same factor "
+            "above 1, and the next hundred steps will too.",
         ),
         "b": (
             "Make the step size smaller",

@@ -67,7 +67,7 @@ function frame(parent, id, left, xTitle, yTitle) {
   const middle = (TOP + BOTTOM) / 2;
   svg(root, "text", { x: (left + RIGHT) / 2, y: HEIGHT - 10, class: "mlopt-axis" }, xTitle);
   svg(root, "text",
-    { x: 14, y: middle, class: "mlopt-axis", transform: `rotate(-90 14 ${middle})` }, yTitle);
+    { x: 18, y: middle, class: "mlopt-axis", transform: `rotate(-90 18 ${middle})` }, yTitle);
   return { root, grid, clipped };
 }
 
@@ -187,7 +187,7 @@ function lossPanel(parent, id) {
     const slope = 2 * Math.log10(Math.max(rate, 1e-10));
     set(theory, { d: `M${toX(0)} ${toY(logs[0])}L${toX(steps)} ${toY(logs[0] + slope * steps)}` });
     const bound = momentum ? "long-run rate" : "worst case";
-    theoryLabel.textContent = `${bound}: loss × ${factor(rate * rate)} a step`;
+    theoryLabel.textContent = `${bound}: × ${factor(rate * rate)} a step`;
   }
   return { root, draw };
 }

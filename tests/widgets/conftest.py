@@ -62,6 +62,12 @@ MOUNT = (
 )
 
 
+def give_up(missing: str) -> None:
+    if os.environ.get("MLOPT_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     try:
@@ -72,9 +78,7 @@ def browser() -> Iterator[Any]:
         missing = "" if Path(CHROMIUM).exists() else f"no browser at {CHROMIUM}"
         missing += "" if not missing else ": install chromium or set MLOPT_CHROMIUM"
     if missing:
-        if os.environ.get("MLOPT_REQUIRE_BROWSER"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        give_up(missing)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -117,7 +121,9 @@ def bench(browser: Any) -> Iterator[Bench]:
     page.on("pageerror", lambda e: complaints.append(str(e)))
     html = (
         "<!doctype html><html lang=en><title>widget</title>"
-        "<style>:root{color-scheme:light dark}</style><main><h1>Lesson</h1></main>"
+        "<style>@media (prefers-color-scheme: dark)"
+        "{:root{color-scheme:dark}body{background:#121212;color:#fff}}</style>"
+        "<main><h1>Lesson</h1></main>"
     )
 
     def serve(route: Any) -> None:
@@ -132,3 +138,12 @@ def bench(browser: Any) -> Iterator[Bench]:
     yield Bench(page)
     context.close()
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> Any:
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError:
+        give_up("axe-playwright-python is missing: pip install 'mlopt-edu[dev]'")
+    return Axe()

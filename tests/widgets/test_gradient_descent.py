@@ -372,10 +372,10 @@ OVERLAPS = """() => {
           const texts = [...document.querySelectorAll("svg text, .mlopt-control > *, "
             + ".mlopt-edge span, .mlopt-status, .mlopt-foot > *")]
             .filter((e) => e.getBoundingClientRect().width);
-          const card = document.querySelector(".mlopt-card").getBoundingClientRect();
           const found = [];
           texts.forEach((a, i) => {
             const r = a.getBoundingClientRect();
+            const card = a.closest("svg, .mlopt-card").getBoundingClientRect();
             if (r.left < card.left || r.right > card.right) found.push(a.textContent);
             for (const b of texts.slice(i + 1)) {
               const s = b.getBoundingClientRect();
@@ -389,9 +389,16 @@ OVERLAPS = """() => {
         }"""
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.99])
-def test_nothing_overlaps_or_is_cut(bench, momentum):
-    page = bench.mount(LossSurface(lr=4.0, steps=200, momentum=momentum))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lr": 4.0, "steps": 200},
+        {"lr": 4.0, "steps": 200, "momentum": 0.99},
+        {"lr": 0.01, "steps": 7, "momentum": 0.01, "condition_number": 100.0},
+    ],
+)
+def test_nothing_overlaps_or_is_cut(bench, settings):
+    page = bench.mount(LossSurface(**settings))
     for width in (500, 620, 700, 740, 900, 1120):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

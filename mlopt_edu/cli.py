@@ -67,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from mlopt_edu.lab import is_root, run_lab
+    from mlopt_edu.lab import course_to_serve, is_root, run_lab
 
+    course_to_serve()  # what stops the server stops the announcement too
     if is_root():
         print("You are root: JupyterLab is started with --allow-root.", flush=True)
     run_lab(options.arguments)
@@ -78,9 +79,10 @@ def _lab(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace) -> int:
     from mlopt_edu.course import start_course
 
-    start_course(options.directory)
-    print(f"The course is in {options.directory}. To open it:")
-    print(f"    cd {options.directory}")
+    course = start_course(options.directory)
+    print(f"The course is in {course}. To open it:")
+    if course != Path.cwd().resolve():
+        print(f"    cd {_quoted(options.directory)}")
     print("    mlopt lab")
     return 0
 
@@ -102,13 +104,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     from mlopt_edu.course import checkout, find_course
-    from mlopt_edu.grading.release import release
 
     root = find_course() or checkout()
     if root is None or not (root / "solutions").is_dir():
         raise FileNotFoundError(
             "there is no solutions/ folder in this course; release needs a checkout"
         )
+    from mlopt_edu.grading.release import release
+
     problems = release(root, check=options.check)
     for sentence in problems:
         print(sentence)
@@ -222,8 +225,13 @@ def _no_command(word: str, names: list[str]) -> str:
 def _missing_module(error: ModuleNotFoundError) -> str:
     name = (error.name or "").partition(".")[0]
     if name in _EXTRAS:
-        return f"{name} is not installed; pip install 'mlopt-edu[{_EXTRAS[name]}]'"
+        # Double quotes: a Windows shell would pass single ones on to pip.
+        return f'{name} is not installed; pip install "mlopt-edu[{_EXTRAS[name]}]"'
     return f"{name or error} is not installed; type mlopt doctor to see what is missing"
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _sentence(error: Exception) -> str:

@@ -141,7 +141,7 @@ def _triton(*, on_gpu: bool) -> Finding:
         return Finding("Triton", True, f"{_version('triton')}. Kernels run {where}.")
     without = "Missing. Everything works without it except running the GPU kernels."
     if sys.platform == "linux" and platform.machine() == "x86_64":
-        advice = "Type: pip install 'mlopt-edu[kernels]'"
+        advice = 'Type: pip install "mlopt-edu[kernels]"'
     else:
         advice = (
             "It is made for Linux on x86-64: read the kernels here, run them there."
@@ -155,7 +155,7 @@ def _notebooks() -> Finding:
         sentence = (
             f"Missing: {', '.join(missing)}. The library (mlopt_edu.optim) works "
             "without; lessons and exercises do not open. "
-            "Type: pip install 'mlopt-edu[widgets]'"
+            'Type: pip install "mlopt-edu[widgets]"'
         )
     else:
         seen = ", ".join(f"{name} {_version(name)}" for name in NOTEBOOK_PACKAGES)
@@ -169,7 +169,7 @@ def _grading() -> Finding:
         sentence = (
             f"Missing: {', '.join(missing)}. Lessons and their checks work without; "
             "mlopt grade, release and check do not. "
-            "Type: pip install 'mlopt-edu[grading]'"
+            'Type: pip install "mlopt-edu[grading]"'
         )
     else:
         seen = ", ".join(f"{name} {_version(name)}" for name in GRADING_PACKAGES)

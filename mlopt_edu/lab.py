@@ -14,11 +14,8 @@ from mlopt_edu.course import FIRST_LESSON, checkout, find_course
 LABEXTENSION = Path(__file__).with_name("labextension")
 
 
-def run_lab(arguments: Sequence[str] = ()) -> None:
-    """Serve the course with JupyterLab until the server is stopped.
-
-    Args:
-        arguments: Options for JupyterLab, such as `--no-browser`.
+def course_to_serve() -> Path:
+    """Return the course at or above the current folder, or else the checkout's.
 
     Raises:
         FileNotFoundError: If there is no course here.
@@ -30,6 +27,21 @@ def run_lab(arguments: Sequence[str] = ()) -> None:
             "there is no course in this folder or above it; "
             "type: mlopt start my-course, and then: cd my-course"
         )
+    importlib.import_module("jupyterlab.labapp")
+    return course
+
+
+def run_lab(arguments: Sequence[str] = ()) -> None:
+    """Serve the course with JupyterLab until the server is stopped.
+
+    Args:
+        arguments: Options for JupyterLab, such as `--no-browser`.
+
+    Raises:
+        FileNotFoundError: If there is no course here.
+        ModuleNotFoundError: If JupyterLab is not installed.
+    """
+    course = course_to_serve()
     labapp = importlib.import_module("jupyterlab.labapp")
     wired = checkout() is not None
     os.environ.update(lab_environment(os.environ, wired=wired))

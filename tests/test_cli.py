@@ -99,16 +99,17 @@ def test_lab_tells_root_what_it_does(capsys, monkeypatch):
 def test_lab_without_a_course(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lab, "checkout", lambda: None)
-    code, _, err = run(capsys, "lab")
-    assert code == 2
+    monkeypatch.setattr(lab, "is_root", lambda: True)
+    code, out, err = run(capsys, "lab")
+    assert (code, out) == (2, "")
     assert "mlopt start my-course" in one_sentence(err)
 
 
 @pytest.mark.parametrize(
     ("module", "advice"),
     [
-        ("jupyterlab.labapp", "jupyterlab is not installed; pip install 'mlopt-edu[w"),
-        ("nbformat", "nbformat is not installed; pip install 'mlopt-edu[grading]'"),
+        ("jupyterlab.labapp", 'jupyterlab is not installed; pip install "mlopt-edu[w'),
+        ("nbformat", 'nbformat is not installed; pip install "mlopt-edu[grading]"'),
         ("torch.optim", "torch is not installed; type mlopt doctor"),
     ],
 )
@@ -147,6 +148,23 @@ def test_start(capsys, monkeypatch, tmp_path):
     code, out, err = run(capsys, "start", "mine")
     assert (code, out) == (2, "")
     assert "mine must be a new or empty folder" in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        (".", ["mlopt lab"]),
+        ("my course", ['cd "my course"', "mlopt lab"]),
+        ("mine", ["cd mine", "mlopt lab"]),
+    ],
+)
+def test_start_tells_what_to_type(capsys, monkeypatch, tmp_path, name, steps):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "start", name)
+    first, *rest = out.splitlines()
+    assert (code, err) == (0, "")
+    assert first == f"The course is in {(tmp_path / name).resolve()}. To open it:"
+    assert [line.strip() for line in rest] == steps
 
 
 def test_an_error_of_the_system_is_a_sentence(capsys, monkeypatch, tmp_path):

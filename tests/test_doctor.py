@@ -49,9 +49,9 @@ def test_the_versions_are_those_installed():
     [
         ("numpy", "NumPy", "pip install numpy"),
         ("torch", "torch", "pip install torch"),
-        ("jupyterlab", "Notebooks", "pip install 'mlopt-edu[widgets]'"),
-        ("anywidget", "Notebooks", "pip install 'mlopt-edu[widgets]'"),
-        ("matplotlib", "Notebooks", "pip install 'mlopt-edu[widgets]'"),
+        ("jupyterlab", "Notebooks", 'pip install "mlopt-edu[widgets]"'),
+        ("anywidget", "Notebooks", 'pip install "mlopt-edu[widgets]"'),
+        ("matplotlib", "Notebooks", 'pip install "mlopt-edu[widgets]"'),
     ],
 )
 def test_essential_and_missing(monkeypatch, package, name, advice):

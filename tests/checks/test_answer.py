@@ -140,7 +140,9 @@ def test_a_call_that_ends_badly_is_one_line_of_text(answer, status, words):
 
 
 @pytest.mark.parametrize(
-    "answer", [forever, excepting, refusing, printing, generating], ids=lambda f: f.__name__
+    "answer",
+    [forever, excepting, refusing, printing, generating],
+    ids=lambda f: f.__name__,
 )
 def test_a_call_that_never_ends_is_stopped(answer, let_go):
     stdout = sys.stdout

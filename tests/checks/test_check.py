@@ -1,5 +1,6 @@
 """`check` as a learner calls it, in the cells of a real IPython shell."""
 
+import atexit
 import json
 import sys
 import time
@@ -33,8 +34,8 @@ def shell(tmp_path, monkeypatch):
 
     run("import numpy as np\nfrom mlopt_edu.checks import check")
     yield run
-    live.history_manager.end_session()
     live.atexit_operations()
+    atexit.unregister(live.atexit_operations)
     InteractiveShell.clear_instance()
     sys.excepthook, sys.displayhook = hook, displayed
 

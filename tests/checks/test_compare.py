@@ -98,7 +98,8 @@ def test_rounding_is_measured_against_the_largest_entry():
 
 
 @pytest.mark.parametrize(
-    "value", [None, "text", object(), {"a": 1}, [1, "a"], [[1], [1, 2]], len, np.array("a")]
+    "value",
+    [None, "text", object(), {"a": 1}, [1, "a"], [[1], [1, 2]], len, np.array("a")],
 )
 def test_what_holds_no_numbers_is_no_array(value):
     assert as_array(value) is None

@@ -166,7 +166,9 @@ def test_a_broken_law_is_stated(answer, words):
     assert [word for word in words if word not in said] == []
 
 
-@pytest.mark.parametrize("value", ["text", {}, object(), [[1], [2, 3]], 3, np.ones((2, 2))])
+@pytest.mark.parametrize(
+    "value", ["text", {}, object(), [[1], [2, 3]], 3, np.ones((2, 2))]
+)
 def test_a_value_of_any_type_breaks_a_law_and_never_the_judge(value):
     report = check_answer(NAMED["stubborn_start"], lambda X, y, lr: value)
     assert report.status == "wrong"
@@ -174,7 +176,9 @@ def test_a_value_of_any_type_breaks_a_law_and_never_the_judge(value):
 
 def test_the_picture_holds_both_curves():
     descend = NAMED["descend"]
-    report = check_answer(descend, lambda X, y, w0, lr, steps: np.array([w0] * (steps + 1)))
+    report = check_answer(
+        descend, lambda X, y, w0, lr, steps: np.array([w0] * (steps + 1))
+    )
     (case,) = [c for c in descend.cases(20) if c.label == report.case["label"]]
     picture = report.picture
     assert picture["axes"] == list(descend.axes)

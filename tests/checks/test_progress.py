@@ -93,7 +93,9 @@ def test_a_forged_file_earns_no_more_than_the_task_gives(folder):
 
 
 @pytest.mark.parametrize("blocked", [".mlopt", ".mlopt/progress"])
-def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path, blocked, folder):
+def test_a_folder_that_cannot_be_written_costs_the_memory_only(
+    tmp_path, blocked, folder
+):
     (tmp_path / blocked).parent.mkdir(exist_ok=True)
     (tmp_path / blocked).write_text("a file where a folder must be")
     sentence = record(RIGHT)

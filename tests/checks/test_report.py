@@ -145,8 +145,9 @@ TEXTS = [f.name for f in fields(Report) if f.type in ("str", str)]
     ids=lambda change: next(iter(change)),
 )
 def test_what_a_learner_wrote_stays_text(change):
-    clean, attacked = Page(report_html(REPORT)), Page(
-        report_html(replace(REPORT, **change), points_so_far=ATTACK)
+    clean, attacked = (
+        Page(report_html(REPORT)),
+        Page(report_html(replace(REPORT, **change), points_so_far=ATTACK)),
     )
     assert attacked.tags() - clean.tags() <= {"code"}
     names = {name for _, attributes, _ in attacked.elements for name in attributes}
@@ -171,7 +172,9 @@ def test_prose_marks_code_and_stress(text, html):
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_each_hint_opens_inside_the_one_before(count):
     page = Page(report_html(replace(REPORT, hints=REPORT.hints[:count])))
-    depths = [around.count("details") for tag, _, around in page.elements if tag == "summary"]
+    depths = [
+        around.count("details") for tag, _, around in page.elements if tag == "summary"
+    ]
     assert depths == list(range(1, count + 1))
     assert [hint in page.text for hint in REPORT.hints] == [
         place < count for place in range(3)

@@ -5,6 +5,7 @@ they hold, so that an answer may use any of them. The tolerance follows the prec
 of the answer: float32 arithmetic is not a mistake.
 """
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ def as_array(value: Any) -> np.ndarray[Any, Any] | None:
             if any(row is None for row in rows):
                 return None
             value = np.array(rows)
+        elif isinstance(value, Fraction):  # NumPy would keep it as an object
+            value = float(value)
         array = np.asarray(value)
     except Exception:
         return None

@@ -847,24 +847,24 @@ what_now = choice(
     ),
 )
 
-half_the_steps = choice(
-    "half_the_steps",
-    "Descent with lr = 0.5 · (2/L) needs 400 steps. You double lr, to just below 2/L. "
-    "What happens to the number of steps?",
+nearly_the_bound = choice(
+    "nearly_the_bound",
+    "A valley has the curvatures 1 and 4, so the bound on lr is 0.5. You raise lr from "
+    "0.25 to 0.49. What happens to the number of steps you need?",
     {
         "a": (
-            "It halves, to about 200",
-            "Only in the flat directions. Just below the bound the *steep* direction "
-            "has a factor near -1: it jumps from side to side and shrinks very slowly.",
+            "It halves: the steps are twice as long",
+            "In the flat direction, yes: its factor falls from 0.75 to 0.51. But look "
+            "at the steep one: 1 - 4 · 0.49.",
         ),
         "b": (
             "It grows: the steep direction now decides",
-            "Right. The factor 1 - lr λ_max is close to -1 there. The best step size "
-            "balances both ends: 2 / (λ_min + λ_max).",
+            "Right. At 0.25 the factors are 0.75 and 0, at 0.49 they are 0.51 and "
+            "-0.96: it jumps from side to side. Best is 2 / (1 + 4) = 0.4, with 0.6.",
         ),
         "c": (
             "Descent diverges",
-            "Not yet: below 2/L every factor is smaller than 1 in size.",
+            "Not yet: below the bound every factor is smaller than 1 in size.",
         ),
     },
     answer="b",

@@ -1,4 +1,4 @@
-"""Points are kept in the learner's folder: the best stay, and a spoilt file costs one."""
+"""Points are kept in the learner's folder; the best stay, whatever comes later."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One record, shown three ways: HTML for the learner, JSON on disk, nbgrader's points."""
+"""One record, three forms: HTML for the learner, JSON on disk, nbgrader's points."""
 
 import json
 from dataclasses import fields, replace

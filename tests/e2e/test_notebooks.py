@@ -72,6 +72,11 @@ def whole_notebook(jupyterlab, file):
            ).scrollHeight"""
     )
     page.set_viewport_size({"width": size["width"], "height": min(height + 160, 15000)})
+    page.evaluate(
+        """() => document.querySelector(
+             '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer'
+           ).scrollTo(0, 0)"""
+    )
     page.wait_for_timeout(500)
     page.screenshot(path=file)
     page.set_viewport_size(size)

@@ -282,7 +282,7 @@ ALTERNATIVES = {
         math.ceil(math.log(1e3) / math.log(101 / 99)),
     ],
     "what_now": ["b", "B", " b ", "(b)", "b."],
-    "half_the_steps": ["b", "B", " b ", "(b)", "b."],
+    "nearly_the_bound": ["b", "B", " b ", "(b)", "b."],
     "scale_one_feature": ["c", "C", " c ", "(c)", "c."],
     "reading_a_curve": ["c", "C", " c ", "(c)", "c."],
 }

@@ -33,24 +33,23 @@ def judged():
     return run
 
 
+def give_up(missing):
+    """Skip for want of a browser; fail where MLOPT_REQUIRE_BROWSER is set, as in CI."""
+    if os.environ.get("MLOPT_REQUIRE_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
 @pytest.fixture(scope="session")
 def browser():
-    """A headless Chromium of the system's; without one the test skips.
-
-    MLOPT_CHROMIUM names another. MLOPT_REQUIRE_BROWSER makes a skip a failure.
-    """
+    """A headless Chromium: the system's, or the one that MLOPT_CHROMIUM names."""
     chromium = os.environ.get("MLOPT_CHROMIUM", "/usr/bin/chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
-        missing = "playwright is missing: pip install 'mlopt-edu[dev]'"
-    else:
-        there = Path(chromium).exists()
-        missing = "" if there else f"no {chromium}: install it or set MLOPT_CHROMIUM"
-    if missing and os.environ.get("MLOPT_REQUIRE_BROWSER"):
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
+        give_up('playwright is missing: pip install "mlopt-edu[dev]"')
+    if not Path(chromium).exists():
+        give_up(f"no {chromium}: install Chromium, or name it in MLOPT_CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -58,3 +57,13 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The axe-core accessibility checker, to run on a page."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError:
+        give_up('axe-playwright-python is missing: pip install "mlopt-edu[dev]"')
+    return Axe()

@@ -131,7 +131,7 @@ class Task:
 
     def mistake(self, program: Program) -> Program:
         """Register a wrong program; its docstring is the feedback (a decorator)."""
-        explanation = getdoc(program)
+        explanation = " ".join((getdoc(program) or "").split())
         if not explanation:
             raise ValueError(
                 f"mistake {program.__name__} must have a docstring: it is the feedback"

@@ -183,9 +183,7 @@ class AnswerProcess:
             try:
                 reply = json.loads(line)
             except (ValueError, RecursionError):
-                raise ProcessDiedError(
-                    nonsense("something that is not an answer")
-                ) from None
+                raise ProcessDiedError(nonsense(NO_ANSWER)) from None
             # Another number: something written by a child or thread left behind.
             if isinstance(reply, dict) and reply.get("n") == self._asked:
                 return reply

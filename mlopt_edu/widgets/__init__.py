@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 if find_spec("anywidget") is None:
     raise ModuleNotFoundError(
-        "mlopt_edu.widgets needs anywidget: pip install 'mlopt-edu[widgets]'",
+        'mlopt_edu.widgets needs anywidget: pip install "mlopt-edu[widgets]"',
         name="anywidget",
     )
 

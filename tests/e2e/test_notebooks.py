@@ -3,7 +3,6 @@
 import json
 import textwrap
 
-import axe_playwright_python.sync_playwright as axe
 import pytest
 
 LESSON = "lessons/01_gradient_descent.ipynb"
@@ -11,9 +10,9 @@ EXERCISE = "exercises/01_gradient_descent.ipynb"
 pytestmark = pytest.mark.e2e
 
 
-def serious(page, selector):
+def serious(axe, page, selector):
     """Return what axe-core finds serious or critical within `selector`."""
-    result = axe.Axe().run(page, context=selector)
+    result = axe.run(page, context=selector)
     return [
         f"{found['id']}: {found['nodes'][0]['html'][:200]}"
         for found in result.response["violations"]
@@ -103,7 +102,7 @@ def path_of(surface):
     return surface.locator(".mlopt-path").first.get_attribute("d")
 
 
-def test_lesson_01(jupyterlab, screenshots):
+def test_lesson_01(jupyterlab, axe, screenshots):
     open_and_run(jupyterlab, LESSON)
     assert errors(jupyterlab) == []
     page = jupyterlab.page
@@ -130,12 +129,14 @@ def test_lesson_01(jupyterlab, screenshots):
     assert path_of(surface) != by_key, "the mouse must redraw the path"
     slider.press("End")
     assert "diverge" in surface.inner_text().lower()
+    surface.get_by_role("button", name="Reset").click()
+    assert path_of(surface) == before
 
     for theme, name in (("JupyterLab Dark", "dark"), ("JupyterLab Light", "light")):
         use_theme(jupyterlab, theme)
         surface.scroll_into_view_if_needed()
         surface.screenshot(path=screenshots / f"lesson_01_explore_{name}.png")
-        assert serious(page, ".jp-OutputArea-output") == []
+        assert serious(axe, page, ".jp-OutputArea-output") == []
         whole_notebook(jupyterlab, screenshots / f"lesson_01_{name}.png")
 
 
@@ -174,7 +175,7 @@ def test_lesson_01_is_alive_without_a_kernel(jupyterlab):
     assert path_of(surface) != before
 
 
-def test_exercise_01(jupyterlab, screenshots):
+def test_exercise_01(jupyterlab, axe, screenshots):
     open_and_run(jupyterlab, EXERCISE)
     assert errors(jupyterlab) == []
     page = jupyterlab.page
@@ -209,7 +210,7 @@ def test_exercise_01(jupyterlab, screenshots):
     for theme, name in (("JupyterLab Dark", "dark"), ("JupyterLab Light", "light")):
         use_theme(jupyterlab, theme)
         check.screenshot(path=screenshots / f"exercise_01_mistake_{name}.png")
-        assert serious(page, ".jp-OutputArea-output") == []
+        assert serious(axe, page, ".jp-OutputArea-output") == []
 
     right = wrong.replace("path[-1] + lr", "path[-1] - lr")
     write_and_run(jupyterlab, "descend", textwrap.dedent(right).strip())
@@ -232,11 +233,11 @@ def test_a_program_that_never_ends_leaves_the_kernel_alive(jupyterlab):
     assert jupyterlab.run_python("6 * 7") == "42"
 
 
-def test_lesson_00_shows_progress(jupyterlab, screenshots):
+def test_lesson_00_shows_progress(jupyterlab, axe, screenshots):
     path = "lessons/00_start_here.ipynb"
     open_and_run(jupyterlab, path)
     assert errors(jupyterlab) == []
     shown = cell(jupyterlab, "progress-table").inner_text()
     assert "01_gradient_descent" in shown
-    assert serious(jupyterlab.page, ".jp-OutputArea-output") == []
+    assert serious(axe, jupyterlab.page, ".jp-OutputArea-output") == []
     whole_notebook(jupyterlab, screenshots / "lesson_00.png")

@@ -1,13 +1,10 @@
 """A bare page in a real browser, with a model that stands in for JupyterLab's."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHROMIUM = os.environ.get("MLOPT_CHROMIUM", "/usr/bin/chromium")
 ORIGIN = "http://widgets.test"
 
 # What a widget needs of a model: get, set, save_changes, send, on, off.
@@ -62,32 +59,6 @@ MOUNT = (
 )
 
 
-def give_up(missing: str) -> None:
-    if os.environ.get("MLOPT_REQUIRE_BROWSER"):
-        pytest.fail(missing)
-    pytest.skip(missing)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        missing = "playwright is missing: pip install 'mlopt-edu[dev]'"
-    else:
-        missing = "" if Path(CHROMIUM).exists() else f"no browser at {CHROMIUM}"
-        missing += "" if not missing else ": install chromium or set MLOPT_CHROMIUM"
-    if missing:
-        give_up(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
-
-
 class Bench:
     """A page that shows one widget with the state its Python side really has."""
 
@@ -138,12 +109,3 @@ def bench(browser: Any) -> Iterator[Bench]:
     yield Bench(page)
     context.close()
     assert complaints == []
-
-
-@pytest.fixture(scope="session")
-def axe() -> Any:
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ModuleNotFoundError:
-        give_up("axe-playwright-python is missing: pip install 'mlopt-edu[dev]'")
-    return Axe()

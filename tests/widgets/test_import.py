@@ -10,5 +10,5 @@ def test_a_missing_anywidget_names_the_extra():
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: mlopt_edu.widgets needs anywidget: "
-        "pip install 'mlopt-edu[widgets]'"
+        'pip install "mlopt-edu[widgets]"'
     )

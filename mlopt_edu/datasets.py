@@ -88,6 +88,11 @@ def first_of_each_class(labels: NDArray[np.int64], per_class: int) -> NDArray[np
         >>> first_of_each_class(np.array([1, 0, 1, 1, 0]), 2)
         array([1, 4, 0, 2])
     """
+    if per_class < 1 or labels.size == 0:
+        raise ValueError(
+            f"per_class must be at least 1 and labels not empty, got {per_class} and "
+            f"{labels.size} labels"
+        )
     places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     short = min(len(found) for found in places)
     if per_class > short:
@@ -123,6 +128,8 @@ def two_classes(
         if name not in data.classes:
             known = ", ".join(data.classes)
             raise ValueError(f"class must be one of {known}, got {name!r}")
+    if negative == positive:
+        raise ValueError(f"the two classes must differ, got {negative!r} twice")
     n, height, width = data.train_images.shape
     if pool < 1 or height % pool or width % pool:
         raise ValueError(f"pool must divide {height} and {width}, got {pool}")
@@ -162,9 +169,15 @@ def _full_fashion_mnist() -> Images:
 
 def _read_idx(file: Path) -> NDArray[np.uint8]:
     """Read the IDX format: 2 zero bytes, type 8, rank, big-endian sizes, the bytes."""
-    content = gzip.decompress(file.read_bytes())
-    if content[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{file.name} must be an IDX file of unsigned bytes")
-    rank = content[3]
-    shape = np.frombuffer(content, ">u4", count=rank, offset=4).astype(int)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    try:
+        content = gzip.decompress(file.read_bytes())
+        if content[:3] != b"\x00\x00\x08":
+            raise ValueError("it does not begin like one")
+        rank = content[3]
+        shape = np.frombuffer(content, ">u4", count=rank, offset=4).astype(int)
+        pixels = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
+        return pixels.reshape(shape).copy()  # a buffer cannot be written to
+    except (ValueError, EOFError, gzip.BadGzipFile, IndexError) as error:
+        raise ValueError(
+            f"{file} must be a gzipped IDX file of unsigned bytes: {error}"
+        ) from None

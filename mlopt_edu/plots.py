@@ -75,6 +75,11 @@ def show(figure: Figure, *, alt: str, caption: str) -> Shown:
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Ids that nothing refers to would stand twice on a page with two figures.
+    used = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(
+        r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg
+    )
     label = f'<svg role="img" aria-label="{escape(alt)}" style="max-width: 100%; '
     label += 'height: auto"'
     title = f"><title>{escape(alt)}</title>"
@@ -139,6 +144,8 @@ def spectra(eigenvalues: Mapping[str, ArrayLike]) -> Figure:
     for row, values in enumerate(eigenvalues.values()):
         positive = np.asarray(values, dtype=float)
         positive = positive[positive > 0]
+        if not positive.size:
+            raise ValueError("eigenvalues must hold a positive one in each row")
         color = COLORS[row % len(COLORS)]
         axes.plot(
             positive, np.full(len(positive), -row), "|", color=color, ms=18, mew=2
@@ -244,9 +251,9 @@ def images(rows: Mapping[str, ArrayLike]) -> Figure:
     Args:
         rows: Name to images of shape (n, height, width), at most 12 a row.
     """
-    most = max(len(np.asarray(pictures)) for pictures in rows.values())
-    if most > 12:
-        raise ValueError(f"rows must hold at most 12 images each, got {most}")
+    most = max((len(np.asarray(pictures)) for pictures in rows.values()), default=0)
+    if not 1 <= most <= 12:
+        raise ValueError(f"rows must hold 1 to 12 images each, got {most}")
     figure = Figure(figsize=(7.0, 0.2 + 0.85 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), most, squeeze=False)
     for line, (name, pictures) in zip(grid, rows.items(), strict=True):

@@ -124,7 +124,7 @@ def test_a_file_of_another_type_is_named(tiny):
     folder, _ = tiny
     floats = struct.pack(">HBBI", 0, 13, 1, 1) + struct.pack(">f", 1.0)
     (folder / FILES[1]).write_bytes(gzip.compress(floats))
-    with pytest.raises(ValueError, match=f"{FILES[1]} must be an IDX file"):
+    with pytest.raises(ValueError, match=f"{FILES[1]} must be a gzipped IDX file"):
         fashion_mnist(full=True)
 
 

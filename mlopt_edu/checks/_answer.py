@@ -12,6 +12,7 @@ import copy
 import ctypes
 import importlib
 import io
+import itertools
 import linecache
 import threading
 import time
@@ -24,6 +25,9 @@ from typing import Any, Literal
 import numpy as np
 
 Status = Literal["returned", "blank", "raised", "timeout", "crashed", "missing"]
+
+
+MOST_ITEMS = 100_000  # taken from an iterator, which may have no end
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,10 @@ def _call_in_thread(
             with np.errstate(all="ignore"):
                 value = function(*args)
             # Whoever iterates a generator runs the learner's code: do it in here.
-            value = list(value) if hasattr(value, "__next__") else value
+            if hasattr(value, "__next__"):
+                value = list(itertools.islice(value, MOST_ITEMS + 1))
+                if len(value) > MOST_ITEMS:
+                    raise ValueError(f"it yields more than {MOST_ITEMS:,} values")
             outcome[0] = Answer(value)
         except _Stop:
             pass
@@ -182,7 +189,9 @@ def _too_slow(seconds: float) -> str:
 def _raised(error: BaseException, function: Callable[..., Any]) -> str:
     """Say the exception in one line, with the learner's own line where it rose."""
     text = f"it raised {type(error).__name__}"
-    detail = " ".join(str(error).split())[:200]
+    detail = ""
+    with contextlib.suppress(Exception):  # its own __str__ may be broken too
+        detail = " ".join(str(error).split())[:200]
     if detail:
         text += f": {detail}"
     code = getattr(function, "__code__", None)

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class Checked:
         return all(report.passed for report in self.reports)
 
     def __repr__(self) -> str:
-        return "\n".join(map(repr, self.reports))
+        if "NBGRADER_EXECUTION" in os.environ:  # see Report.__repr__
+            return str(sum(report.points for report in self.reports))
+        return "\n".join(map(str, self.reports))
 
     def _repr_html_(self) -> str:
         pairs = zip(self.reports, self.points_so_far, strict=True)
@@ -139,21 +142,33 @@ def _assigned(cell: str) -> list[str]:
         >>> _assigned("def f(): pass\nx = 1")
         ['f', 'x']
     """
+    lines = [line for line in cell.split("\n") if not line.startswith(("%", "!"))]
     try:
-        body = ast.parse(cell).body
-    except SyntaxError:  # a cell with a line magic
+        body = ast.parse("\n".join(lines)).body
+    except SyntaxError:
         return []
     names: list[str] = []
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [t.id for t in node.targets if isinstance(t, ast.Name)]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            inside = [name for target in targets for name in ast.walk(target)]
+            names += [name.id for name in inside if isinstance(name, ast.Name)]
     return names
 
 
 def _source(answer: object) -> str:
+    """Return the program's text, after the imports in other cells that it relies on."""
     try:
-        return inspect.cleandoc("\n" + inspect.getsource(answer))  # type: ignore[arg-type]
+        text = inspect.cleandoc("\n" + inspect.getsource(answer))  # type: ignore[arg-type]
     except (TypeError, OSError):
         return ""
+    imports = []
+    for name in getattr(getattr(answer, "__code__", None), "co_names", ()):
+        used = getattr(answer, "__globals__", {}).get(name)
+        if inspect.ismodule(used):
+            imports.append(f"import {used.__name__} as {name}")
+        elif inspect.isclass(used):
+            imports.append(f"from {used.__module__} import {used.__name__} as {name}")
+    return "\n".join([*imports, text])

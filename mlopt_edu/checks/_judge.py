@@ -38,7 +38,7 @@ def judge(
             f"This task asks you to write it yourself, and your answer uses `{used}`."
         )
         return _report(task, "forbidden", text)
-    if task.is_value and _is_blank(answers[0].value):
+    if task.is_value and _is_blank(answers[0]):
         return _report(task, "blank", "There is no answer yet.", hints=task.hints)
     faults = [_fault(task, c, a) for c, a in zip(cases, answers, strict=True)]
     failed = [i for i, fault in enumerate(faults) if fault]
@@ -103,22 +103,29 @@ def forbidden_name(source: str, forbid: Sequence[str]) -> str:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
+    imported: dict[str, str] = {}  # the name used here, and what it stands for
     for node in nodes:
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            imported |= {a.asname or a.name: a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Attribute):
-            names = [ast.unparse(node)]
-        for name in names:
-            for bad in forbid:
-                if name == bad or name.startswith(bad + "."):
-                    return bad
+            for a in node.names:
+                imported[a.asname or a.name] = f"{node.module}.{a.name}"
+    names = list(imported.values())
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            first, _, rest = ast.unparse(node).partition(".")
+            names.append(f"{imported.get(first, first)}.{rest}")
+    for name in names:
+        for bad in forbid:
+            if name == bad or name.startswith(bad + "."):
+                return bad
     return ""
 
 
-def _is_blank(value: Any) -> bool:
+def _is_blank(answer: Answer) -> bool:
+    value = answer.value
+    if answer.status != "returned":
+        return False
     return (
         value is None or value is ... or (isinstance(value, str) and not value.strip())
     )

@@ -40,8 +40,8 @@ def record(report: Report) -> str:
     file = _folder() / f"{report.task}.json"
     old = _read(file)
     entry: dict[str, Any] = {
-        "points": max(report.points, int(old.get("points", 0))),
-        "attempts": int(old.get("attempts", 0)) + 1,
+        "points": max(report.points, _count(old, "points")),
+        "attempts": _count(old, "attempts") + 1,
         "last": report.status,
     }
     try:
@@ -96,7 +96,7 @@ def progress(exercise: str | None = None) -> Progress:
     for name, task in tasks(exercise).items():
         if task.points == 0:
             continue
-        earned = int(_read(folder / f"{name}.json").get("points", 0))
+        earned = _count(_read(folder / f"{name}.json"), "points")
         found.setdefault(task.exercise, {})[name] = (
             min(earned, task.points),
             task.points,
@@ -112,9 +112,14 @@ def _read(file: Path) -> dict[str, Any]:
     """A file that is missing or spoilt counts as no attempt."""
     try:
         entry = json.loads(file.read_text(encoding="utf-8"))
-        return entry if isinstance(entry.get("points", 0), int) else {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _count(entry: dict[str, Any], key: str) -> int:
+    value = entry.get(key)
+    return value if type(value) is int and value >= 0 else 0
 
 
 def _write(file: Path, entry: dict[str, Any]) -> None:

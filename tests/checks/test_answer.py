@@ -1,5 +1,6 @@
 """An answer may do what it likes: one `Answer` comes back and the caller goes on."""
 
+import itertools
 import sys
 import threading
 import time
@@ -140,8 +141,17 @@ def test_a_call_that_ends_badly_is_one_line_of_text(answer, status, words):
 
 
 @pytest.mark.parametrize(
+    "answer", [generating, lambda x: itertools.count(), lambda x: itertools.repeat(x)]
+)
+def test_an_iterator_without_end_is_not_followed(answer):
+    seen = answer_case(answer, ONE, seconds=5)
+    assert seen.status == "raised"
+    assert "yields more than 100,000 values" in seen.error
+
+
+@pytest.mark.parametrize(
     "answer",
-    [forever, excepting, refusing, printing, generating],
+    [forever, excepting, refusing, printing],
     ids=lambda f: f.__name__,
 )
 def test_a_call_that_never_ends_is_stopped(answer, let_go):

@@ -109,7 +109,6 @@ ENDLESS = {
         try: sum(range(9))
         except: pass""",
     "prints megabytes": "while True: print('x' * 1_000_000)",
-    "generator": "while True: yield 1",
 }
 
 
@@ -128,6 +127,7 @@ HOSTILE = {
     "recurses": ("return largest_lr(X)", "raised", "RecursionError"),
     "spoils its input": ("X *= 0; return 1.0", "wrong", ""),
     "returns a generator": ("yield 1.0", "wrong", ""),
+    "yields for ever": ("while True: yield 1.0", "raised", "100,000"),
     "returns a function": ("return len", "wrong", ""),
     "takes no input": ("return Y", "raised", "'Y'"),
 }

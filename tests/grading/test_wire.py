@@ -111,7 +111,7 @@ class Sneaky(np.ndarray):
         (np.longdouble(1), "longdouble"),
         (torch.eye(2).to_sparse(), "torch.sparse_coo tensor"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
 )
 def test_a_foreign_value_becomes_its_name(value: Any, kind: str) -> None:
     assert trip([value]) == [Unsupported(kind)]

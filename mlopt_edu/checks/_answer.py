@@ -75,8 +75,10 @@ def answer_case(answer: object, inputs: Mapping[str, Any], *, seconds: float) ->
         The value, or one sentence that says why there is none.
 
     Example:
-        >>> answer_case(lambda x: x / 0, {"x": 1.0}, seconds=1).error
-        'it raised ZeroDivisionError: float division by zero'
+        >>> answer_case(lambda x: 2 * x, {"x": 1.5}, seconds=1).value
+        3.0
+        >>> answer_case(lambda x: x / 0, {"x": 1.5}, seconds=1).status
+        'raised'
     """
     if not inputs and not callable(answer):
         return Answer(value=answer)
@@ -109,7 +111,7 @@ def answer_cases(
         left = max(end - time.monotonic(), 0.05)
         answers.append(answer_case(answer, one, seconds=left))
     return [
-        replace(one, error=_too_slow(seconds)) if one.status == "timeout" else one
+        replace(one, error=too_slow(seconds)) if one.status == "timeout" else one
         for one in answers
     ]
 
@@ -117,7 +119,7 @@ def answer_cases(
 def _call_in_thread(
     function: Callable[..., Any], args: list[Any], seconds: float, sink: _Sink
 ) -> Answer:
-    outcome = [Answer(status="timeout", error=_too_slow(seconds))]
+    outcome = [Answer(status="timeout", error=too_slow(seconds))]
 
     def run() -> None:
         try:
@@ -179,7 +181,8 @@ def _blank(error: NotImplementedError, function: Callable[..., Any]) -> str:
     return f"it calls `{where}`, which is not written yet"
 
 
-def _too_slow(seconds: float) -> str:
+def too_slow(seconds: float) -> str:
+    """Say that an answer used up its time limit of `seconds`."""
     return (
         f"it was still running after {seconds:g} seconds and was stopped; "
         "does its loop ever end?"
@@ -199,7 +202,7 @@ def _raised(error: BaseException, function: Callable[..., Any]) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == code.co_filename]
         line = linecache.getline(code.co_filename, own[-1].lineno or 0) if own else ""
-        if line.strip() and not line.lstrip().startswith(">>>"):
+        if line.strip():
             text += f", in the line `{line.strip()[:120]}`"
     return text
 

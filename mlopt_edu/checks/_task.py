@@ -116,9 +116,9 @@ class Task:
 
     @property
     def exercise(self) -> str:
-        """Stem of the exercise, from the section's number and the module's name."""
-        module = self.reference.__module__.rpartition(".")[2]
-        return f"{self.section[:2]}_{module}"
+        """Stem of the exercise: the section's number and the public module's name."""
+        module = self.reference.__module__.removeprefix(f"{__package__}.")
+        return f"{self.section[:2]}_{module.partition('.')[0]}"
 
     @property
     def is_value(self) -> bool:

@@ -6,9 +6,10 @@ again for the tasks that are left, without the cell that killed it.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from mlopt_edu.checks._answer import Answer
+from mlopt_edu.checks._answer import Answer, too_slow
 
 from . import wire
 from .process import (
@@ -142,6 +143,8 @@ def _cases(
             answer = _answer(process.ask(request, seconds=seconds + GRACE))
         except ProcessDiedError as death:
             answer = death.answer
+        if answer.status == "timeout":  # say the whole limit, not what was left of it
+            answer = replace(answer, error=too_slow(2 * task.seconds))
         answers.append(answer)
         if answer.status in ("timeout", "crashed"):
             break

@@ -11,15 +11,13 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
 from mlopt_edu.checks import find_task, tasks
-from mlopt_edu.checks.gradient_descent import (
-    contraction_reference,
-    descend_reference,
-    descend_until_reference,
-    gradient_reference,
-    largest_lr_reference,
-    steps_needed_reference,
-    stubborn_start_reference,
-)
+from mlopt_edu.checks.gradient_descent._contraction import contraction_reference
+from mlopt_edu.checks.gradient_descent._descend import descend_reference
+from mlopt_edu.checks.gradient_descent._descend_until import descend_until_reference
+from mlopt_edu.checks.gradient_descent._gradient import gradient_reference
+from mlopt_edu.checks.gradient_descent._largest_lr import largest_lr_reference
+from mlopt_edu.checks.gradient_descent._steps_needed import steps_needed_reference
+from mlopt_edu.checks.gradient_descent._stubborn_start import stubborn_start_reference
 from mlopt_edu.checks.start_here import mean_squared_error_reference
 
 

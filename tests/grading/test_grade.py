@@ -249,7 +249,7 @@ ATTACKS = {
     ),
     "many small objects": (
         "def double(x):\n    a = []\n    while True: a.append(bytearray(2**26))",
-        "MemoryError",
+        "MemoryError|still running",  # a busy machine reaches the other limit first
     ),
     "os._exit": ("import os\ndef double(x): os._exit(0)", "ended its process"),
     "os._exit in the cell": ("import os; os._exit(7)", "exit code 7"),
@@ -335,7 +335,8 @@ def test_an_attack_gains_nothing_and_takes_nothing(
     assert record["points"] == ALL - 2, record
     assert status(record, "double") != "passed"
     report = next(r for r in record["reports"] if r["task"] == "double")
-    assert said in report["message"] + str(report["case"])
+    text = report["message"] + str(report["case"])
+    assert any(part in text for part in said.split("|"))
     assert [p.name for p in folder.iterdir()] == ["attack.ipynb"]
 
 

@@ -61,8 +61,7 @@ def answer_tasks(
     lethal: set[str] = set()
     while left := [name for name in sources if name not in results]:
         if time.monotonic() >= deadline:
-            text = f"the {limits.seconds:g} seconds of the submission were used up"
-            late = Answer(status="timeout", error=text)
+            late = Answer(status="timeout", error=_used_up(limits))
             return results | {name: [late] * len(inputs[name]) for name in left}
         cells = {name: text for name, text in sources.items() if name not in lethal}
         try:
@@ -114,7 +113,7 @@ def _run(
     for name in cells:
         if name in results:
             continue
-        answers = _cases(process, name, tasks[name], inputs[name], deadline)
+        answers = _cases(process, name, tasks[name], inputs[name], limits, deadline)
         results[name] = answers
         if any(answer.status in ("timeout", "crashed") for answer in answers):
             return
@@ -125,6 +124,7 @@ def _cases(
     name: str,
     task: Asked,
     inputs: Sequence[Any],
+    limits: Limits,
     deadline: float,
 ) -> list[Answer]:
     answers: list[Answer] = []
@@ -144,11 +144,17 @@ def _cases(
         except ProcessDiedError as death:
             answer = death.answer
         if answer.status == "timeout":  # say the whole limit, not what was left of it
-            answer = replace(answer, error=too_slow(2 * task.seconds))
+            own = time.monotonic() < deadline
+            error = too_slow(2 * task.seconds) if own else _used_up(limits)
+            answer = replace(answer, error=error)
         answers.append(answer)
         if answer.status in ("timeout", "crashed"):
             break
     return answers + [answers[-1]] * (len(inputs) - len(answers))
+
+
+def _used_up(limits: Limits) -> str:
+    return f"the {limits.seconds:g} seconds of the submission were used up"
 
 
 def _answer(reply: Mapping[str, Any]) -> Answer:

@@ -21,7 +21,6 @@ _EXTRAS = {
     "ipywidgets": "widgets",
     "jupyterlab": "widgets",
     "matplotlib": "widgets",
-    "nbclient": "grading",
     "nbformat": "grading",
     "triton": "kernels",
 }

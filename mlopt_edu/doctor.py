@@ -19,7 +19,7 @@ from types import ModuleType
 
 OLDEST_PYTHON = (3, 11)
 NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "matplotlib")
-GRADING_PACKAGES = ("nbformat", "nbclient")
+GRADING_PACKAGES = ("nbformat",)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 TESTED_CHROMIUM = "/usr/bin/chromium"  # unless MLOPT_CHROMIUM names another
 ENOUGH_DISK = 1.0  # GB

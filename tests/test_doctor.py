@@ -64,7 +64,7 @@ def test_essential_and_missing(monkeypatch, package, name, advice):
 
 
 @pytest.mark.parametrize(
-    ("package", "name"), [("nbclient", "Grading"), ("triton", "Triton")]
+    ("package", "name"), [("nbformat", "Grading"), ("triton", "Triton")]
 )
 def test_missing_and_not_essential(monkeypatch, package, name):
     without(monkeypatch, package)

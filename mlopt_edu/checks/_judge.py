@@ -4,7 +4,6 @@ The judge sees the inputs and the values that came back. In a notebook both side
 in one process; when a class is graded the answers come from another one.
 """
 
-import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from ._answer import Answer, answer_case
 from ._compare import as_array, difference, show
+from ._forbid import forbidden_name
 from ._report import Report, Verdict, sentence
 from ._task import Case, Law, Mistake, Task
 
@@ -90,36 +90,6 @@ def _diagnosis(
         return "wrong", f"The values are right, but {faults[worst]}", ""
     failed = sum(map(bool, faults))
     return "wrong", _summary(task, answers[0], failed, len(cases)), ""
-
-
-def forbidden_name(source: str, forbid: Sequence[str]) -> str:
-    """Return the first forbidden dotted name that a program uses, or "".
-
-    Example:
-        >>> forbidden_name("from torch import optim as o", ["torch.optim"])
-        'torch.optim'
-    """
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    imported: dict[str, str] = {}  # the name used here, and what it stands for
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            imported |= {a.asname or a.name: a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            for a in node.names:
-                imported[a.asname or a.name] = f"{node.module}.{a.name}"
-    names = list(imported.values())
-    for node in nodes:
-        if isinstance(node, ast.Attribute):
-            first, _, rest = ast.unparse(node).partition(".")
-            names.append(f"{imported.get(first, first)}.{rest}")
-    for name in names:
-        for bad in forbid:
-            if name == bad or name.startswith(bad + "."):
-                return bad
-    return ""
 
 
 def _is_blank(answer: Answer) -> bool:

@@ -6,7 +6,8 @@ import pytest
 from mlopt_edu.checks import Task, choice, number, tasks
 from mlopt_edu.checks._answer import Answer, answer_cases
 from mlopt_edu.checks._check import check_answer
-from mlopt_edu.checks._judge import forbidden_name, judge
+from mlopt_edu.checks._forbid import forbidden_name
+from mlopt_edu.checks._judge import judge
 from mlopt_edu.checks._task import Case
 
 NAMED = tasks()

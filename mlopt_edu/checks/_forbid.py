@@ -1,0 +1,37 @@
+"""Find names in a program that its task asks the learner not to use.
+
+A reminder, not a lock: a learner who hides the name cheats no one but themselves.
+"""
+
+import ast
+from collections.abc import Sequence
+
+
+def forbidden_name(source: str, forbid: Sequence[str]) -> str:
+    """Return the first forbidden dotted name that a program uses, or "".
+
+    Example:
+        >>> forbidden_name("from torch import optim as o", ["torch.optim"])
+        'torch.optim'
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    imported: dict[str, str] = {}  # the name used here, and what it stands for
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            imported |= {a.asname or a.name: a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for a in node.names:
+                imported[a.asname or a.name] = f"{node.module}.{a.name}"
+    names = list(imported.values())
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            first, _, rest = ast.unparse(node).partition(".")
+            names.append(f"{imported.get(first, first)}.{rest}")
+    for name in names:
+        for bad in forbid:
+            if name == bad or name.startswith(bad + "."):
+                return bad
+    return ""

@@ -154,7 +154,11 @@ def _assigned(cell: str) -> list[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             inside = [name for target in targets for name in ast.walk(target)]
-            names += [name.id for name in inside if isinstance(name, ast.Name)]
+            names += [
+                name.id
+                for name in inside
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+            ]
     return names
 
 

@@ -48,8 +48,7 @@ def record(report: Report) -> str:
         _write(file, entry)
     except OSError as error:
         return f"Your progress could not be saved in {file.parent}: {error.strerror}."
-    here = progress(report.exercise).exercises[report.exercise]
-    earned, possible = (sum(column) for column in zip(*here.values(), strict=True))
+    earned, possible = progress(report.exercise).total(report.exercise)
     return f"{earned} of {possible} points in {report.exercise} so far."
 
 
@@ -59,12 +58,15 @@ class Progress:
 
     exercises: dict[str, dict[str, tuple[int, int]]]
 
+    def total(self, exercise: str) -> tuple[int, int]:
+        """Return the points earned and possible in one exercise."""
+        earned, possible = zip(*self.exercises[exercise].values(), strict=True)
+        return sum(earned), sum(possible)
+
     def __str__(self) -> str:
         lines = []
         for stem, points in self.exercises.items():
-            earned, possible = (
-                sum(column) for column in zip(*points.values(), strict=True)
-            )
+            earned, possible = self.total(stem)
             lines.append(f"{stem}: {earned} of {possible} points")
             for task, (got, most) in points.items():
                 lines.append(f"  {'✓' if got == most else '·'} {task}: {got} of {most}")
@@ -75,9 +77,7 @@ class Progress:
     def _repr_html_(self) -> str:
         rows = []
         for stem, points in self.exercises.items():
-            earned, possible = (
-                sum(column) for column in zip(*points.values(), strict=True)
-            )
+            earned, possible = self.total(stem)
             left = [task for task, (got, most) in points.items() if got < most]
             todo = "all done" if not left else "next: " + left[0]
             rows.append(

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from mlopt_edu.checks import Report
+from mlopt_edu.checks._report import sentence
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -57,4 +58,4 @@ def page(record: dict[str, Any], reports: Sequence[Report]) -> str:
 
 
 def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:]}." if reason else ""
+    return sentence(reason[:1].upper() + reason[1:]) if reason else ""

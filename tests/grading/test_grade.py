@@ -247,9 +247,9 @@ ATTACKS = {
     "memory in a call": (
         "def double(x): return np.ones(2**36)", "raised"
     ),
-    "many small objects": (
-        "def double(x):\n    a = []\n    while True: a.append(bytearray(2**26))",
-        "MemoryError|still running",  # a busy machine reaches the other limit first
+    "many arrays": (  # not touched, so that memory runs out before time does
+        "def double(x):\n    a = []\n    while True: a.append(np.empty(2**23))",
+        "MemoryError",
     ),
     "os._exit": ("import os\ndef double(x): os._exit(0)", "ended its process"),
     "os._exit in the cell": ("import os; os._exit(7)", "exit code 7"),
@@ -335,8 +335,7 @@ def test_an_attack_gains_nothing_and_takes_nothing(
     assert record["points"] == ALL - 2, record
     assert status(record, "double") != "passed"
     report = next(r for r in record["reports"] if r["task"] == "double")
-    text = report["message"] + str(report["case"])
-    assert any(part in text for part in said.split("|"))
+    assert said in report["message"] + str(report["case"])
     assert [p.name for p in folder.iterdir()] == ["attack.ipynb"]
 
 

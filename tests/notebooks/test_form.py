@@ -3,13 +3,15 @@
 The commit hook runs this module. `make exercises` mends what a program can mend.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlopt_edu.grading.notebook import Notebook, canonical, read
+from mlopt_edu.checks import exercises
+from mlopt_edu.grading.notebook import Notebook, canonical, read, source
 from mlopt_edu.grading.release import release
 from tests.notebooks.anatomy import RULES, SECTIONS, Lesson, Rule
 
@@ -42,6 +44,34 @@ def test_a_lesson_has_the_anatomy(path: Path) -> None:
 def test_a_lesson_and_its_exercise_have_the_same_stem() -> None:
     solutions = {path.stem for path in (ROOT / "solutions").glob("*.ipynb")}
     assert {path.stem for path in LESSONS} - set(EXEMPT) == solutions - set(EXEMPT)
+
+
+def stated_points(text: str) -> list[int]:
+    """Return the points that headings such as "## 2 · Descend (3 points)" state."""
+    return [int(n) for n in re.findall(r"^## .*\((\d+) points?\)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    "stem", [path.stem for path in LESSONS if path.stem in exercises()]
+)
+def test_points_in_the_prose_are_those_of_the_tasks(stem: str) -> None:
+    points = [task.points for task in exercises()[stem].values()]
+    solution = ROOT / "solutions" / f"{stem}.ipynb"
+    if not solution.exists():
+        pytest.skip("its tasks are part of the lesson, which states no points")
+    prose = "\n\n".join(map(source, read(solution)["cells"]))
+    assert stated_points(prose) == points
+    lesson = "\n\n".join(map(source, read(ROOT / "lessons" / f"{stem}.ipynb")["cells"]))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = {8: "Eight"}
+    total = f"{words.get(len(points), len(points))} tasks, {sum(points)} points"
+    assert total in prose
+    assert total in lesson
+    assert f"{len(points)} tasks, {sum(points)} points" in readme
+
+
+def test_points_that_are_wrong_would_be_seen() -> None:
+    assert stated_points("## 1 · A (2 points)\n\n## 2 · B (1 point)\n\n## C") == [2, 1]
 
 
 # The rules themselves: a good lesson passes, and each rule sees its own fault.

@@ -8,7 +8,9 @@ difference: those are listed, with the reason, in `EQUIVALENT`.
 
 import ast
 import copy
+import importlib
 import inspect
+import pkgutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -19,30 +21,15 @@ import numpy as np
 
 from mlopt_edu.checks import Task, tasks
 from mlopt_edu.checks._check import check_answer
+from tests.checks import equivalents
 
-# (task, mutant): why no check can tell it from a right answer.
-_ANY_STEP_ALONG = "any distance of at least 1 along the flat direction is an answer"
-EQUIVALENT = {
-    (
-        "mean_squared_error",
-        "prediction - target -> target - prediction",
-    ): "(-a)^2 = a^2",
-    ("gradient", "y -> X"): "len(X) = len(y)",
-    ("largest_lr", "X.T @ X -> X @ X.T"): "both have the same largest eigenvalue",
-    ("contraction", "1 - lr * curvatures -> lr * curvatures - 1"): "|a| = |-a|",
-    ("stubborn_start", "X.T @ X / len(X) -> X.T @ X * len(X)"): "same eigenvectors",
-    ("stubborn_start", "X.T @ X / len(X) -> X.T @ X"): "same eigenvectors",
-    ("stubborn_start", "X -> y"): "len(X) = len(y)",
-    (
-        "stubborn_start",
-        "best + 2 * directions[:, 0] -> best - 2 * directions[:, 0]",
-    ): _ANY_STEP_ALONG,
-    ("stubborn_start", "2 * directions[:, 0] -> directions[:, 0]"): _ANY_STEP_ALONG,
-    ("stubborn_start", "2 -> 3"): _ANY_STEP_ALONG,
-    ("stubborn_start", "2 -> 1"): _ANY_STEP_ALONG,
-    ("stubborn_start", "2 -> 4"): _ANY_STEP_ALONG,
-    ("steps_needed", "1000 -> 1001"): "rounds up to the same number of steps",
-    ("steps_needed", "1000 -> 999"): "rounds up to the same number of steps",
+# (task, mutant): why no check can tell it from a right answer. A file an exercise.
+EQUIVALENT: dict[tuple[str, str], str] = {
+    key: reason
+    for module in pkgutil.iter_modules(equivalents.__path__)
+    for key, reason in importlib.import_module(
+        f"{equivalents.__name__}.{module.name}"
+    ).EQUIVALENT.items()
 }
 
 _BINARY = {

@@ -1,0 +1,27 @@
+"""Figures of the lessons: numbers in, one Figure out."""
+
+from mlopt_edu.plots._figure import COLORS, DASHES, INK, STYLE, Shown, new_figure, show
+from mlopt_edu.plots.curves import intervals, lines, loss_curves
+from mlopt_edu.plots.gradient_descent import (
+    measured_against_predicted,
+    paths,
+    spectra,
+)
+from mlopt_edu.plots.images import images
+
+__all__ = [
+    "COLORS",
+    "DASHES",
+    "INK",
+    "STYLE",
+    "Shown",
+    "images",
+    "intervals",
+    "lines",
+    "loss_curves",
+    "measured_against_predicted",
+    "new_figure",
+    "paths",
+    "show",
+    "spectra",
+]

@@ -1,0 +1,1 @@
+"""Mutants that are no change at all, with the reason: a file an exercise."""

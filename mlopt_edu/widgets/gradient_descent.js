@@ -87,19 +87,8 @@ export function describe(settings, path = trajectory(settings)) {
   };
 }
 
-const plain = (value) => {
-  const rounded = value.toFixed(2);
-  return Math.abs(rounded - value) < 1e-9 ? rounded : String(+value.toFixed(4));
-};
 // 0.9998 must not read as 1.000.
 const factor = (value) => {
   const short = value.toFixed(3);
   return short === "1.000" && value !== 1 ? value.toFixed(6) : short;
-};
-const count = (n) => `${n.toLocaleString("en")} step${n === 1 ? "" : "s"}`;
-const superscript = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
-const scientific = (value) => {
-  if (value === 0 || (value >= 0.01 && value < 1000)) return String(+value.toPrecision(2));
-  const [digits, exponent] = value.toExponential(1).split("e");
-  return `${digits} × 10${superscript(+exponent)}`;
 };

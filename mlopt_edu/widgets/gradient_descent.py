@@ -8,16 +8,14 @@ then point <- point - lr * velocity. The browser computes it
 (gradient_descent.js) and draws it (loss_surface.js).
 """
 
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import anywidget
-from traitlets import Bool, Dict, Float, Int, TraitError, validate
+from traitlets import Float, Int
 
-_HERE = Path(__file__).parent
+from mlopt_edu.widgets._panels import PanelWidget, sources
 
 
-class LossSurface(anywidget.AnyWidget):
+class LossSurface(PanelWidget):
     """The path of gradient descent on a quadratic valley, and its loss by step.
 
     Every argument is also an attribute that follows the sliders and moves them.
@@ -35,16 +33,10 @@ class LossSurface(anywidget.AnyWidget):
         TraitError: If a value is of the wrong type or out of its range.
     """
 
-    _esm = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8")
-        for name in ("gradient_descent.js", "loss_surface.js")
-    )
-    _css = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8")
-        for name in ("style.css", "loss_surface.css")
-    )
+    _esm = sources("panels.js", "gradient_descent.js", "loss_surface.js")
+    _css = sources("style.css", "panels.css", "loss_surface.css")
 
-    RANGES = {  # noqa: RUF012  (a traitlets class has no room for ClassVar)
+    RANGES: ClassVar = {
         "lr": (0, 4),
         "condition_number": (1, 100),
         "momentum": (0, 0.99),
@@ -59,8 +51,6 @@ class LossSurface(anywidget.AnyWidget):
     start_x = Float().tag(sync=True)
     start_y = Float().tag(sync=True)
     steps = Int(1).tag(sync=True)
-    unlocked = Bool(True).tag(sync=True)
-    _initial = Dict().tag(sync=True)  # where "Reset" returns to
 
     def __init__(
         self,
@@ -81,12 +71,4 @@ class LossSurface(anywidget.AnyWidget):
             "start_y": start_y,
             "steps": steps,
         }
-        super().__init__(**settings, unlocked=unlocked, _initial=settings)
-
-    @validate(*RANGES)
-    def _check_range(self, proposal: dict[str, Any]) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
-        low, high = self.RANGES[name]
-        if not low <= value <= high:
-            raise TraitError(f"{name} must be in [{low}, {high}], got {value}")
-        return value
+        super().__init__(settings, unlocked=unlocked)

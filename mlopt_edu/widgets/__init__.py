@@ -15,5 +15,6 @@ if find_spec("anywidget") is None:
 from mlopt_edu.widgets.gradient_descent import LossSurface
 from mlopt_edu.widgets.prediction import Prediction
 from mlopt_edu.widgets.quiz import Quiz
+from mlopt_edu.widgets.stochastic_gradients import NoisyDescent
 
-__all__ = ["LossSurface", "Prediction", "Quiz"]
+__all__ = ["LossSurface", "NoisyDescent", "Prediction", "Quiz"]

@@ -5,7 +5,7 @@ r"""Gradient descent with momentum on a valley, redrawn while a slider moves.
 u crosses the valley, v runs along it; the valley is tilted by 25 degrees. The step is
 heavy ball, as `torch.optim.SGD` takes it: velocity <- momentum * velocity + gradient,
 then point <- point - lr * velocity. The browser computes it
-(gradient_descent.js) and draws it (loss_surface.js).
+(gradient_descent.js) and draws it (surface_panel.js, loss_surface.js).
 """
 
 from typing import ClassVar
@@ -33,7 +33,9 @@ class LossSurface(PanelWidget):
         TraitError: If a value is of the wrong type or out of its range.
     """
 
-    _esm = sources("panels.js", "gradient_descent.js", "loss_surface.js")
+    _esm = sources(
+        "panels.js", "gradient_descent.js", "surface_panel.js", "loss_surface.js"
+    )
     _css = sources("style.css", "panels.css", "loss_surface.css")
 
     RANGES: ClassVar = {

@@ -24,7 +24,7 @@ const WIDTH = 460;
 const HEIGHT = 392;
 const BOTTOM = 340;
 const TOP = 36;
-const RIGHT = 442;
+const RIGHT = 438;
 
 function frame(parent, id, left, xTitle, yTitle) {
   const root = svg(parent, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });

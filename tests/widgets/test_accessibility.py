@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlopt_edu.widgets import LossSurface, Prediction, Quiz
+from mlopt_edu.widgets import LossSurface, NoisyDescent, Prediction, Quiz
 
 JUPYTERLAB_DARK = """() => {
   document.body.dataset.jpThemeLight = "false";
@@ -36,6 +36,8 @@ CASES = (
     lambda: LossSurface(lr=2.3),
     lambda: LossSurface(lr=2.0),
     lambda: LossSurface(unlocked=False),
+    lambda: NoisyDescent(),
+    lambda: NoisyDescent(lr=2.3),
     lambda: prediction(committed=False),
     lambda: prediction(committed=True),
     lambda: quiz(None),

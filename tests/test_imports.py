@@ -67,8 +67,8 @@ def test_contracts_are_kept():
     [
         ("mlopt_edu/optim/sgd.py", "matplotlib"),
         ("mlopt_edu/optim/sgd.py", "mlopt_edu.datasets"),
-        ("mlopt_edu/datasets.py", "sklearn"),
-        ("mlopt_edu/plots.py", "mlopt_edu.optim"),
+        ("mlopt_edu/datasets/images.py", "sklearn"),
+        ("mlopt_edu/plots/curves.py", "mlopt_edu.optim"),
         ("mlopt_edu/checks/__init__.py", "mlopt_edu.plots"),
         ("mlopt_edu/grading/__init__.py", "mlopt_edu.optim"),
         ("mlopt_edu/widgets/__init__.py", "mlopt_edu.checks"),

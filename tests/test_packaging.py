@@ -134,6 +134,7 @@ def test_the_wheel_holds_packages_course_and_extension_and_nothing_else(built, w
         "mlopt_edu/optim/gradient_descent.py",
         "mlopt_edu/py.typed",
         "mlopt_edu/data/fashion_mnist.npz",
+        "mlopt_edu/data/shakespeare.txt.gz",
         "mlopt_edu/data/NOTICE",
         "mlopt_edu/widgets/loss_surface.js",
         "mlopt_edu/widgets/style.css",

@@ -1,6 +1,6 @@
-"""Small real data that lessons, checks and tests share; nothing is downloaded.
+"""Fashion-MNIST: a part that comes with the package, and the full set if it is here.
 
-Fashion-MNIST: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for
+Paper: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for
 Benchmarking Machine Learning Algorithms", 2017, arXiv:1708.07747, MIT licence.
 """
 

@@ -15,6 +15,13 @@ if find_spec("anywidget") is None:
 from mlopt_edu.widgets.gradient_descent import LossSurface
 from mlopt_edu.widgets.prediction import Prediction
 from mlopt_edu.widgets.quiz import Quiz
+from mlopt_edu.widgets.schedules import ScheduleExplorer
 from mlopt_edu.widgets.stochastic_gradients import NoisyDescent
 
-__all__ = ["LossSurface", "NoisyDescent", "Prediction", "Quiz"]
+__all__ = [
+    "LossSurface",
+    "NoisyDescent",
+    "Prediction",
+    "Quiz",
+    "ScheduleExplorer",
+]

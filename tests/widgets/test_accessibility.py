@@ -4,7 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlopt_edu.widgets import LossSurface, NoisyDescent, Prediction, Quiz
+from mlopt_edu.widgets import (
+    LossSurface,
+    NoisyDescent,
+    Prediction,
+    Quiz,
+    ScheduleExplorer,
+)
 
 JUPYTERLAB_DARK = """() => {
   document.body.dataset.jpThemeLight = "false";
@@ -38,6 +44,8 @@ CASES = (
     lambda: LossSurface(unlocked=False),
     lambda: NoisyDescent(),
     lambda: NoisyDescent(lr=2.3),
+    lambda: ScheduleExplorer(),
+    lambda: ScheduleExplorer(schedule="cosine", lr=4.0),
     lambda: prediction(committed=False),
     lambda: prediction(committed=True),
     lambda: quiz(None),

@@ -11,14 +11,15 @@ simultanées", 1847; rates in Nesterov, "Introductory Lectures on Convex Optimiz
 2004, theorem 2.1.15. Differs from the source: nothing.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from mlopt_edu.optim.multi_tensor import T, batches
+from mlopt_edu.optim.batches import batches
+from mlopt_edu.optim.multi_tensor import T
+from mlopt_edu.optim.ranges import require_non_negative
 
 
 def gradient_descent_update(param: T, grad: T, *, lr: float) -> None:
@@ -60,8 +61,7 @@ class GradientDescent(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; options it leaves out take the defaults."""
         options = {**self.defaults, **param_group}
-        if not 0 <= options["lr"] < math.inf:
-            raise ValueError(f"lr must be finite and at least 0, got {options['lr']}")
+        require_non_negative(options, "lr")
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -71,6 +71,6 @@ class GradientDescent(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group, params, grads in batches(self):
-            gradient_descent_update(params, grads, lr=group["lr"])
+        for batch in batches(self):
+            gradient_descent_update(batch.params, batch.grads, lr=batch.group["lr"])
         return loss

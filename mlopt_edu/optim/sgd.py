@@ -14,14 +14,16 @@ The two agree while lr is constant; when it changes, this one acts on the whole
 velocity at once. Nesterov's gradient is taken at the look-ahead point: w_t here is it.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from mlopt_edu.optim.multi_tensor import T, Tensors, batches
+from mlopt_edu.optim.batches import batches
+from mlopt_edu.optim.fused import fused_step_, require_fusible, takes_fused
+from mlopt_edu.optim.multi_tensor import T, Tensors
+from mlopt_edu.optim.ranges import require_non_negative, require_share
 
 
 def sgd_update(
@@ -84,9 +86,11 @@ class SGD(Optimizer):
         weight_decay: L2 penalty added to the gradient, at least 0.
         nesterov: Look ahead along the new velocity; needs momentum and no dampening.
         maximize: Climb instead of descend.
+        fused: Step by torch's fused primitive: the same step in one pass over memory.
 
     Raises:
-        ValueError: If a hyper-parameter, or one of a group's own, is out of its range.
+        ValueError: If a hyper-parameter, or one of a group's own, is out of its range,
+            or a parameter's dtype or device has no fused primitive.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
         maximize: bool = False,
+        fused: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -107,6 +112,7 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 
@@ -114,23 +120,18 @@ class SGD(Optimizer):
         """Add a group of parameters; options it leaves out take the defaults."""
         options = {**self.defaults, **param_group}
         momentum, dampening = options["momentum"], options["dampening"]
-        if not 0 <= options["lr"] < math.inf:
-            raise ValueError(f"lr must be finite and at least 0, got {options['lr']}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+        require_non_negative(options, "lr", "weight_decay")
+        require_share(options, "momentum")
         if not 0 <= dampening <= 1:
             raise ValueError(f"dampening must lie in [0, 1], got {dampening}")
-        if not 0 <= options["weight_decay"] < math.inf:
-            raise ValueError(
-                "weight_decay must be finite and at least 0, "
-                f"got {options['weight_decay']}"
-            )
         if options["nesterov"] and (momentum == 0 or dampening != 0):
             raise ValueError(
                 "nesterov must go with momentum above 0 and dampening 0, "
                 f"got momentum {momentum} and dampening {dampening}"
             )
         super().add_param_group(param_group)
+        if options["fused"]:
+            require_fusible(self)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -139,24 +140,16 @@ class SGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group, params, grads in batches(self, key=bool):
-            is_first_step = params.entries[0] not in self.state
-            sgd_update(
-                params,
-                grads,
-                self._velocities(params) if group["momentum"] else None,
-                lr=group["lr"],
-                momentum=group["momentum"],
-                dampening=0.0 if is_first_step else group["dampening"],
-                nesterov=group["nesterov"],
-                weight_decay=group["weight_decay"],
-            )
+        for batch in batches(self, key=bool):
+            group, is_first_step = batch.group, not batch.states[0]
+            velocity = batch.buffers("momentum_buffer") if group["momentum"] else None
+            names = ("lr", "momentum", "nesterov", "weight_decay")
+            options = {name: group[name] for name in names}
+            options["dampening"] = 0.0 if is_first_step else group["dampening"]
+            if takes_fused(group):
+                lists = [batch.params, batch.grads, velocity or Tensors([])]
+                # A velocity of zeros and no dampening make torch's own first step.
+                fused_step_(torch._fused_sgd_, *lists, **options, is_first_step=False)
+            else:
+                sgd_update(batch.params, batch.grads, velocity, **options)
         return loss
-
-    def _velocities(self, params: Tensors) -> Tensors:
-        for param in params.entries:
-            if not self.state[param]:
-                self.state[param]["momentum_buffer"] = torch.zeros_like(param)
-        return Tensors(
-            [self.state[param]["momentum_buffer"] for param in params.entries]
-        )

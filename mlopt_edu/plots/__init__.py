@@ -1,6 +1,7 @@
 """Figures of the lessons: numbers in, one Figure out."""
 
 from mlopt_edu.plots._figure import COLORS, DASHES, INK, STYLE, Shown, new_figure, show
+from mlopt_edu.plots.architectures_and_initialization import savings, signals
 from mlopt_edu.plots.curves import intervals, lines, loss_curves
 from mlopt_edu.plots.gradient_descent import (
     measured_against_predicted,
@@ -22,6 +23,8 @@ __all__ = [
     "measured_against_predicted",
     "new_figure",
     "paths",
+    "savings",
     "show",
+    "signals",
     "spectra",
 ]

@@ -12,16 +12,24 @@ if find_spec("anywidget") is None:
         name="anywidget",
     )
 
+from mlopt_edu.widgets.adaptive_rates import OptimizerPlayground
+from mlopt_edu.widgets.architectures_and_initialization import SignalFlow
 from mlopt_edu.widgets.gradient_descent import LossSurface
+from mlopt_edu.widgets.mixed_precision import NumberFormats
 from mlopt_edu.widgets.prediction import Prediction
 from mlopt_edu.widgets.quiz import Quiz
+from mlopt_edu.widgets.regularization import ShrinkageExplorer
 from mlopt_edu.widgets.schedules import ScheduleExplorer
 from mlopt_edu.widgets.stochastic_gradients import NoisyDescent
 
 __all__ = [
     "LossSurface",
     "NoisyDescent",
+    "NumberFormats",
+    "OptimizerPlayground",
     "Prediction",
     "Quiz",
     "ScheduleExplorer",
+    "ShrinkageExplorer",
+    "SignalFlow",
 ]

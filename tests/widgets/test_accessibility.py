@@ -7,9 +7,13 @@ import pytest
 from mlopt_edu.widgets import (
     LossSurface,
     NoisyDescent,
+    NumberFormats,
+    OptimizerPlayground,
     Prediction,
     Quiz,
     ScheduleExplorer,
+    ShrinkageExplorer,
+    SignalFlow,
 )
 
 JUPYTERLAB_DARK = """() => {
@@ -44,8 +48,16 @@ CASES = (
     lambda: LossSurface(unlocked=False),
     lambda: NoisyDescent(),
     lambda: NoisyDescent(lr=2.3),
+    lambda: NumberFormats(),
+    lambda: NumberFormats(scale_exponent=40),
+    lambda: OptimizerPlayground(playing=False, step=30),
+    lambda: OptimizerPlayground("net", tuned=False, lr=10, playing=False, step=30),
     lambda: ScheduleExplorer(),
     lambda: ScheduleExplorer(schedule="cosine", lr=4.0),
+    lambda: ShrinkageExplorer(),
+    lambda: ShrinkageExplorer(penalty="l2", strength=1.0),
+    lambda: SignalFlow(),
+    lambda: SignalFlow(scheme="he"),
     lambda: prediction(committed=False),
     lambda: prediction(committed=True),
     lambda: quiz(None),

@@ -33,7 +33,10 @@ def difference(expected: Any, got: Any, *, rtol: float) -> str:
         return "it returned None; is the `return` missing?"
     if isinstance(expected, str):
         return _text_difference(expected, got)
-    if isinstance(expected, tuple):
+    # A list that is no array is ragged: batches, say, of which the last is smaller.
+    if isinstance(expected, tuple) or (
+        isinstance(expected, list) and as_array(expected) is None
+    ):
         return _tuple_difference(expected, got, rtol)
     return _number_difference(expected, got, rtol)
 
@@ -86,7 +89,11 @@ def _text_difference(expected: str, got: Any) -> str:
     return "" if same else f"{got.strip()[:40]!r} is not the right one"
 
 
-def _tuple_difference(expected: tuple[Any, ...], got: Any, rtol: float) -> str:
+def _tuple_difference(
+    expected: tuple[Any, ...] | list[Any], got: Any, rtol: float
+) -> str:
+    if isinstance(got, np.ndarray) and got.ndim:
+        got = list(got)  # one number an entry, or one row
     if not isinstance(got, (tuple, list)) or len(got) != len(expected):
         return f"it should return {len(expected)} values, but it is {_describe(got)}"
     faults = [
@@ -125,10 +132,10 @@ def _first_difference(
     size = seen.dtype.itemsize // (2 if seen.dtype.kind == "c" else 1)
     if seen.dtype.kind in "fc":
         rtol = max(rtol, _ROUNDING.get(size, 0.0))
-    wide_right, wide_seen = _widen(right), _widen(seen)
-    finite = np.abs(wide_right[np.isfinite(wide_right)])
-    scale = float(finite.max()) if finite.size else 0.0
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # even a cast of a signalling NaN would warn
+        wide_right, wide_seen = _widen(right), _widen(seen)
+        finite = np.abs(wide_right[np.isfinite(wide_right)])
+        scale = float(finite.max()) if finite.size else 0.0
         near = np.isclose(
             wide_seen, wide_right, rtol=0, atol=rtol * scale, equal_nan=True
         )

@@ -131,3 +131,21 @@ def test_large_values_are_shown_shortly(value):
     assert len(show(value)) <= 340
     if not isinstance(value, str):
         assert str(np.shape(value)) in show(value)
+
+
+def test_two_numbers_may_come_as_an_array():
+    assert difference((1.0, 2.0), np.array([1.0, 2.0]), rtol=1e-7) == ""
+    assert "value 2 of 2" in difference((1.0, 2.0), np.array([1.0, 3.0]), rtol=1e-7)
+    assert "2 values" in difference((1.0, 2.0), np.ones(3), rtol=1e-7)
+
+
+def test_ragged_lists_are_compared_entry_by_entry():
+    right = [np.arange(3), np.arange(2)]
+    assert difference(right, [[0, 1, 2], [0, 1]], rtol=1e-7) == ""
+    assert "value 2 of 2" in difference(right, [[0, 1, 2], [0, 2]], rtol=1e-7)
+    assert "2 values" in difference(right, [[0, 1, 2]], rtol=1e-7)
+
+
+def test_a_signalling_nan_is_a_difference_and_no_warning():
+    wrong = np.array([0x7FA00000], dtype=np.uint32).view(np.float32)
+    assert difference(np.array([1.0]), wrong, rtol=1e-7) != ""

@@ -5,7 +5,7 @@ const FORMAT_SPECS = {
     label: "Format of the gradients",
     choices: Object.fromEntries(
       Object.entries(FORMATS).map(([key, { name, exponent, fraction }]) =>
-        [key, `${name}: ${exponent} exponent bits, ${fraction} fraction bits`])),
+        [key, `${name}: exponent ${exponent}, fraction ${fraction} bits`])),
   },
   centre: {
     min: -60, max: 10, step: 1, label: "Median gradient",

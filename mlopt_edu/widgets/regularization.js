@@ -80,7 +80,7 @@ export function describeShrinkage(settings, weights) {
   const one = w === 0
     ? without === 0 ? "The one weight is at 0 in any case." : "The one weight is exactly 0."
     : `The one weight goes from ${signed(without)} to ${signed(w)}.`;
-  const many = `Of the ${weights.length} weights ${zeros} ${zeros === 1 ? "is" : "are"} exactly 0`;
+  const many = `Of the eight weights ${zeros || "none"} ${zeros > 1 ? "are" : "is"} exactly 0`;
   if (strength === 0)
     return { kind: "edge", verdict: "No penalty", text: `${one} ${many}.` };
   if (penalty === "l2") {
@@ -99,6 +99,7 @@ export function describeShrinkage(settings, weights) {
 }
 
 const signed = (value) => {
-  const digits = Math.abs(value) < 0.01 && value ? scientific(Math.abs(value)) : plain(Math.abs(+value.toFixed(3)));
+  const size = Math.abs(value);
+  const digits = size && size < 0.01 ? scientific(size) : plain(+size.toFixed(3));
   return value < 0 ? `−${digits}` : digits;
 };

@@ -13,7 +13,7 @@ const SHRINKAGE_SPECS = {
   },
   without: {
     min: -3, max: 3, step: 0.1, label: "Best w without penalty",
-    toValue: (p) => +(+p).toFixed(1), show: (v) => signed(v),
+    toValue: (p) => +p.toFixed(1), show: signed,
   },
 };
 
@@ -22,7 +22,10 @@ function buildShrinkage({ panels, id }) {
   const paths = {};
   const one = chart(panels, `${id}-one`, {
     xTitle: "w", yTitle: "loss + penalty",
-    series: [{ name: "with the penalty" }, { name: "without" }, { name: "lowest point", theory: true }],
+    series: [
+      { name: "with the penalty" }, { name: "without" },
+      { name: "lowest point", theory: true },
+    ],
   });
   const many = chart(panels, `${id}-many`, {
     xTitle: "strength, log scale", yTitle: "weight",

@@ -77,9 +77,12 @@ def test_rounding_is_torchs_rounding(bench):
             })""",
             [x.tolist(), name],
         )
-        torchs = x.to(dtype).double().tolist()
-        expected = [y if np.isfinite(y) else None for y in torchs]
-        assert ours == expected, name
+        torchs = x.to(dtype).double()
+        if name == "e4m3":  # no infinity: torch stops at 448 what is beyond 464
+            torchs = torchs.where(x.abs() <= 464, torch.nan)
+        expected = [y if np.isfinite(y) else None for y in torchs.tolist()]
+        seen = [y if y is None else float(y) for y in ours]
+        assert seen == expected, name
 
 
 def test_shares_are_those_of_torch_and_of_the_normal_law(bench):
@@ -162,9 +165,9 @@ def test_it_draws_numbers_only_and_cuts_no_label(bench, settings):
 
 def test_keyboard_and_reset(bench):
     page = bench.mount(NumberFormats(scale_exponent=10))
-    page.get_by_label("Loss scale").press("ArrowRight")
+    page.get_by_role("slider", name="Loss scale").press("ArrowRight")
     assert bench.trait("scale_exponent") == 11
-    page.get_by_label("Median gradient").press("ArrowLeft")
+    page.get_by_role("slider", name="Median gradient").press("ArrowLeft")
     assert bench.trait("centre") == -23
     page.get_by_role("button", name="Reset").press("Enter")
     assert (bench.trait("scale_exponent"), bench.trait("centre")) == (10, -22)

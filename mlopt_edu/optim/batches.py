@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mlopt_edu.optim.multi_tensor import Tensors
-from mlopt_edu.optim.plan import Kind, alike, plan_for
+from mlopt_edu.optim.plan import Split, alike, plan_for
 
 
 @dataclass(eq=False, slots=True)
@@ -117,7 +117,8 @@ def batches(
     optimizer: Optimizer,
     *,
     key: Callable[[dict[str, Any]], Any] | None = None,
-    kind: Kind = None,
+    kind: Callable[[Tensor], Hashable] | None = None,
+    split_large: bool = True,
 ) -> list[Batch]:
     """Collect what has a gradient into batches that one multi-tensor call can serve.
 
@@ -131,6 +132,9 @@ def batches(
             their values. Nothing by default.
         kind: What must agree within a batch, from the parameter itself: whether it is
             a matrix, say. Nothing by default.
+        split_large: Whether a parameter of 2^18 numbers or more on a CPU is a batch of
+            its own: then an update's intermediate results are no larger than it, and
+            found in the cache. Of use to updates that have some.
 
     Returns:
         The batches; empty if nothing has a gradient.
@@ -139,7 +143,7 @@ def batches(
         ValueError: If a gradient is not dense; nothing has been updated then.
     """
     live = [_with_gradients(group) for group in optimizer.param_groups]
-    plan = plan_for(optimizer, [params for params, _ in live], kind)
+    plan = plan_for(optimizer, [params for params, _ in live], Split(kind, split_large))
     found = []
     for group, (params, grads), states, pieces in zip(
         optimizer.param_groups, live, plan.states, plan.pieces, strict=True

@@ -78,11 +78,14 @@ def fused_step_(
 
 
 def _walk_alike(row: tuple[Tensor, ...]) -> bool:
-    """Whether the n-th number in memory is the same element of each tensor."""
+    """Whether the n-th number in memory is the same element of each tensor.
+
+    But of a step count, which has no dimensions.
+    """
     if all(tensor.is_contiguous() for tensor in row):
         return True
     strides = row[0].stride()
     # empty_like keeps strides exactly where they leave no gaps.
     return torch.empty_like(row[0]).stride() == strides and all(
-        tensor.stride() == strides for tensor in row
+        tensor.stride() == strides for tensor in row if tensor.dim()
     )

@@ -71,6 +71,6 @@ class GradientDescent(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for batch in batches(self):
+        for batch in batches(self, split_large=False):
             gradient_descent_update(batch.params, batch.grads, lr=batch.group["lr"])
         return loss

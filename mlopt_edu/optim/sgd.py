@@ -140,7 +140,10 @@ class SGD(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for batch in batches(self, key=bool):
+        # Only dampening makes the first step another one.
+        is_damped = any(group["dampening"] for group in self.param_groups)
+        key = bool if is_damped else None
+        for batch in batches(self, key=key, split_large=False):
             group, is_first_step = batch.group, not batch.states[0]
             velocity = batch.buffers("momentum_buffer") if group["momentum"] else None
             names = ("lr", "momentum", "nesterov", "weight_decay")

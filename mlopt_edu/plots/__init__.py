@@ -9,6 +9,7 @@ from mlopt_edu.plots.gradient_descent import (
     spectra,
 )
 from mlopt_edu.plots.images import images
+from mlopt_edu.plots.mixed_precision import octaves
 
 __all__ = [
     "COLORS",
@@ -22,6 +23,7 @@ __all__ = [
     "loss_curves",
     "measured_against_predicted",
     "new_figure",
+    "octaves",
     "paths",
     "savings",
     "show",

@@ -82,9 +82,7 @@ def savings(
         ):
             height = -row + 0.18 * (last / 2 - k)
             label = measure if row == 0 else None
-            axes.plot(
-                factors[measure], height, marker, color=color, label=label, ms=7
-            )
+            axes.plot(factors[measure], height, marker, color=color, label=label, ms=7)
             if k == last:
                 axes.plot(spreads[name], [height] * 2, "|-", color=color, ms=8)
     axes.axvline(1, color=INK, linewidth=1, linestyle=":")

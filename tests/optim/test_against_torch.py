@@ -8,6 +8,8 @@ import torch
 from torch.nn import Parameter
 
 import mlopt_edu.optim as ours
+from mlopt_edu.optim import Tensors
+from mlopt_edu.optim.fused import fused_step_
 
 
 def grid(cls, **options):
@@ -256,6 +258,23 @@ def test_fused_in_any_memory_layout(name, options, layout):
     expected, actual = results
     assert actual.stride() == param_strides
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layout", "is_copied"),
+    [("row-major", False), ("permuted alike", False), ("permuted gradient", True)],
+)
+def test_only_what_lies_differently_is_copied(layout, is_copied):
+    seen = []
+
+    def primitive(params, grads, steps, **options):
+        seen.extend([*params, *grads])
+
+    value = torch.zeros(2, 3, 4)
+    param, grad = (like(value, strides=strides) for strides in LAYOUTS[layout])
+    fused_step_(primitive, Tensors([param]), Tensors([grad]), Tensors([torch.ones(())]))
+    assert seen[0] is param
+    assert (seen[1] is not grad) == is_copied
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "Adam", "AdamW"])

@@ -59,16 +59,16 @@ def test_buffers_are_created_once_and_are_the_state():
     (batch,) = batches(optimizer)
     averages, copies = batch.buffers("average", fill=0.5), batch.buffers("z", fill=None)
     averages.mul_(2.0)
-    for param, average, copy in zip(
+    for param, average, copied in zip(
         params, averages.entries, copies.entries, strict=True
     ):
         state = optimizer.state[param]
         assert average is state["average"]
-        assert copy is state["z"]
+        assert copied is state["z"]
         assert average.dtype == param.dtype
         assert torch.equal(average, torch.ones_like(param))
-        assert torch.equal(copy, param)
-        assert copy.data_ptr() != param.data_ptr()
+        assert torch.equal(copied, param)
+        assert copied.data_ptr() != param.data_ptr()
     (again,) = batches(optimizer)
     assert again.buffers("average").entries[0] is averages.entries[0]
 
@@ -251,8 +251,10 @@ def test_large_parameters_move_as_small_ones_do():
     large = [Parameter(row.clone()) for row in values]
     small = [Parameter(row[:10].clone()) for row in values]
     for params in (large, small):
-        optimizer = SGD(params, lr=0.1, momentum=0.9, nesterov=True)
+        optimizer = Adam(params, lr=0.1, eps=1e-3)
         descend(optimizer, params, steps=3)
+    assert shapes_of(batches(optimizer)) == [[(10,)] * 3]
     assert shapes_of(batches(SGD(large))) == [[(2**18,)]] * 3
+    assert shapes_of(batches(SGD(large), split_large=False)) == [[(2**18,)] * 3]
     for one, other in zip(large, small, strict=True):
         torch.testing.assert_close(one[:10], other)

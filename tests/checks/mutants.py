@@ -8,6 +8,7 @@ difference: those are listed, with the reason, in `EQUIVALENT`.
 
 import ast
 import copy
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -133,6 +134,7 @@ def _compiled(text: str, reference: Callable[..., Any]) -> Callable[..., Any]:
     return program
 
 
+@functools.cache  # two tests ask, and each answer takes seconds
 def survivors(task: Task) -> tuple[list[str], int]:
     """Return the mutants that pass the check, and how many there were."""
     alive, total = [], 0

@@ -1,18 +1,10 @@
-"""Kernels run on a GPU where there is one, and else in Triton's interpreter."""
+"""Kernels run on a GPU where there is one, and else in Triton's interpreter.
 
-import os
-import sys
+The interpreter is chosen in tests/conftest.py, before anything imports Triton.
+"""
 
 import pytest
 import torch
-
-if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
-    if "triton" in sys.modules:
-        raise pytest.UsageError(
-            "tests/kernels must be collected before anything imports triton, got it "
-            "imported: name tests/kernels first, or set TRITON_INTERPRET=1"
-        )
-    os.environ["TRITON_INTERPRET"] = "1"
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GUARD = 4096

@@ -31,6 +31,7 @@ mutants: $(VENV)/all.stamp ## how many wrong programs the checks reject
 
 bench: $(VENV)/all.stamp ## measure what benchmarks/ claims
 	$(BIN)/python -m benchmarks.optimizers
+	$(BIN)/python -m benchmarks.mixed_precision
 
 clean: ## remove what was built, not what you wrote
 	rm -rf $(VENV) build dist artifacts

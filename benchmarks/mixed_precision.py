@@ -22,9 +22,9 @@ import copy
 import datetime
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from benchmarks.optimizers import append_rows, device_name
+from benchmarks.optimizers import append_rows, device_name, seconds
 from mlopt_edu.datasets import fashion_mnist, random_windows, shakespeare
 from mlopt_edu.mixed_precision import LossScaler, MasterWeights
 from mlopt_edu.models import CharGPT, SmallCNN, mlp
@@ -202,19 +202,6 @@ CASES = {
 }
 
 
-def seconds_of(function: Callable[[Batch], None], batch: Batch, device: str) -> float:
-    """Time a call: in CPU seconds, or on a GPU to the end of its work."""
-    if device == "cpu":
-        begin = time.process_time()
-        function(batch)
-        return time.process_time() - begin
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    function(batch)
-    torch.cuda.synchronize()
-    return time.perf_counter() - begin
-
-
 def saved_bytes(way: Way, batch: Batch) -> int:
     """Count the bytes that autograd holds between forward and backward."""
     known = {param.untyped_storage().data_ptr() for param in way.model.parameters()}
@@ -258,7 +245,7 @@ def train(
     for _ in range(round(case.share * steps)):
         batch = next(batches)
         for name in names:
-            times[name].append(seconds_of(ways[name].step, batch, device))
+            times[name].append(seconds(partial(ways[name].step, batch), device))
         names.append(names.pop(0))  # whoever comes first finds other caches
     measured = {}
     for name, way in ways.items():

@@ -73,7 +73,7 @@ function lossChart(parent, id) {
     panel.draw({ x, y, log: "y", lines, label });
     lines.forEach((line, i) => {
       const end = line?.at(-1);
-      mark(i, end && [panel.toX(end[0], x), limit(BOTTOM - ((BOTTOM - TOP) * (end[1] - y[0])) / (y[1] - y[0]))]);
+      mark(i, end && [panel.toX(end[0], x), limit(panel.toY(end[1], y))]);
     });
   };
 }

@@ -124,15 +124,16 @@ function chart(parent, id, { xTitle, yTitle, series }) {
     return { item, label, path: svg(clipped, "path", { class: style }) };
   });
 
+  const toX = (value, [low, high]) => left + ((RIGHT - left) * (value - low)) / (high - low);
+  const toY = (value, [low, high]) => BOTTOM - ((BOTTOM - TOP) * (value - low)) / (high - low);
+
   // x, y: [low, high]; on a logarithmic axis (log: "x", "y" or "xy") exponents of ten.
   // lines: per series the points [x, y], in the same units; names: new names for the key.
   function draw({ x, y, log = "", lines, names = [], label }) {
-    const toX = (value) => left + ((RIGHT - left) * (value - x[0])) / (x[1] - x[0]);
-    const toY = (value) => BOTTOM - ((BOTTOM - TOP) * (value - y[0])) / (y[1] - y[0]);
     const marks = (axis, [low, high]) =>
       log.includes(axis) ? decades(low, high) : roundNumbers(low, high);
-    placeX(marks("x", x).map(([value, text]) => [toX(value), text]));
-    placeY(marks("y", y).map(([value, text]) => [toY(value), text]));
+    placeX(marks("x", x).map(([value, text]) => [toX(value, x), text]));
+    placeY(marks("y", y).map(([value, text]) => [toY(value, y), text]));
     made.forEach(({ item, label: text, path }, i) => {
       let d = "";
       let pen = "M";
@@ -141,8 +142,8 @@ function chart(parent, id, { xTitle, yTitle, series }) {
           pen = "M";
           continue;
         }
-        const height = Math.min(Math.max(toY(b), -2e4), 2e4); // far outside is cut anyway
-        d += `${pen}${toX(a).toFixed(2)} ${height.toFixed(2)}`;
+        const height = Math.min(Math.max(toY(b, y), -2e4), 2e4); // far outside is cut anyway
+        d += `${pen}${toX(a, x).toFixed(2)} ${height.toFixed(2)}`;
         pen = "L";
       }
       set(path, { d });
@@ -151,7 +152,7 @@ function chart(parent, id, { xTitle, yTitle, series }) {
     });
     root.setAttribute("aria-label", label);
   }
-  return { root, clipped, draw, toX: (value, x) => left + ((RIGHT - left) * (value - x[0])) / (x[1] - x[0]) };
+  return { root, clipped, draw, toX, toY };
 }
 
 // --- controls ------------------------------------------------------------------------

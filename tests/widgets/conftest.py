@@ -75,6 +75,20 @@ class Bench:
         self.page.evaluate(MOUNT, {"state": plain_state(widget), "live": live})
         return self.page
 
+    def has_all_labels(self) -> bool:
+        """Whether no text of a panel is cut off at its left or right edge."""
+        whole: bool = self.page.evaluate(
+            """() => [...document.querySelectorAll(".mlopt-panels svg")].every(svg => {
+                 const box = svg.getBoundingClientRect();
+                 return [...svg.querySelectorAll("text")].every((text) => {
+                   const at = text.getBoundingClientRect();
+                   const cut = at.left < box.left - 1 || at.right > box.right + 1;
+                   return !at.width || !cut;
+                 });
+               })"""
+        )
+        return whole
+
     def trait(self, name: str) -> Any:
         return self.page.evaluate("name => model.get(name)", name)
 

@@ -190,17 +190,7 @@ def test_it_draws_numbers_only_and_cuts_no_label(bench):
         )
         card = page.locator(".mlopt-card").evaluate("e => e.outerHTML")
         assert not any(bad in card for bad in ("NaN", "undefined", "Infinity"))
-        inside = page.evaluate(
-            """() => [...document.querySelectorAll(".mlopt-panels svg")].every(svg => {
-              const box = svg.getBoundingClientRect();
-              return [...svg.querySelectorAll("text")].every((text) => {
-                const at = text.getBoundingClientRect();
-                const cut = at.left < box.left - 1 || at.right > box.right + 1;
-                return !at.width || !cut;
-              });
-            })"""
-        )
-        assert inside
+        assert bench.has_all_labels()
 
 
 def test_new_weights_and_reset_by_keyboard(bench):

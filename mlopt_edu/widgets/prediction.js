@@ -15,7 +15,7 @@ function render({ model, el }) {
   const reveal = element("details", "mlopt-reveal");
   reveal.append(
     element("summary", "", "What really happens"),
-    withCode(element("p"), model.get("reveal")),
+    withMarks(element("p"), model.get("reveal")),
   );
   card.append(element("p", "mlopt-kicker", "Predict"), radios.fieldset, commit, said, reveal);
   el.append(card);
@@ -39,7 +39,7 @@ function render({ model, el }) {
     commit.disabled = !radios.chosen();
     reveal.hidden = !committed || !model.get("reveal");
     if (committed) {
-      withCode(
+      withMarks(
         said,
         `You predicted: ${model.get("choice")}. Keep it in mind while you explore.`
           .replace(/([.!?])\. Keep/, "$1 Keep"),

@@ -19,7 +19,7 @@ function render({ model, el }) {
   function say(text, kind = "") {
     clearTimeout(waiting);
     verdict.dataset.kind = kind;
-    withCode(verdict, text);
+    withMarks(verdict, text);
     if (kind) {
       const word = kind === "right" ? "✓ Right. " : "✗ Not yet. ";
       verdict.prepend(element("strong", "", word));

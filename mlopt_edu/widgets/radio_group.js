@@ -7,11 +7,15 @@ const element = (tag, className = "", text = "") => {
   return made;
 };
 
-// Text between backticks becomes <code>. Only text nodes are made, so a text that
-// looks like HTML is shown and never run.
-const withCode = (made, text) => {
+// Text between backticks becomes <code>, between stars <em>, as in the reports of
+// the checks. Only text nodes are made, so a text that looks like HTML is shown and
+// never run.
+const withMarks = (made, text) => {
+  const marks = { "`": "code", "*": "em" };
   made.replaceChildren(
-    ...text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? element("code", "", part) : part)),
+    ...text
+      .split(/(`[^`]+`|\*(?:\w[^*]*\w|\w)\*)/)
+      .map((part, i) => (i % 2 ? element(marks[part[0]], "", part.slice(1, -1)) : part)),
   );
   return made;
 };
@@ -23,13 +27,13 @@ const keepKeys = (el) => el.addEventListener("keydown", (event) => event.stopPro
 const radioGroup = (question, options, onChoose) => {
   const group = "mlopt-" + Math.random().toString(36).slice(2);
   const fieldset = element("fieldset", "mlopt-question");
-  fieldset.append(withCode(element("legend"), question));
+  fieldset.append(withMarks(element("legend"), question));
   const inputs = new Map();
   for (const [key, text] of options) {
     const label = element("label", "mlopt-option");
     const input = Object.assign(element("input"), { type: "radio", name: group, value: key });
     input.addEventListener("change", () => onChoose(key));
-    label.append(input, withCode(element("span"), text));
+    label.append(input, withMarks(element("span"), text));
     fieldset.append(label);
     inputs.set(key, input);
   }

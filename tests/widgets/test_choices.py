@@ -67,7 +67,7 @@ def test_unlocks_locks_first_and_links_in_the_browser():
 
 
 def test_a_guess_is_committed_once_by_keyboard_and_then_frozen(bench):
-    page = bench.mount(prediction(reveal="It grows by `1.2`."))
+    page = bench.mount(prediction(reveal="It *grows* by `1.2 * 3 * 4`."))
     button = page.get_by_role("button", name="Commit my guess")
     assert button.is_disabled()
     assert page.get_by_text("What really happens").is_hidden()
@@ -84,8 +84,9 @@ def test_a_guess_is_committed_once_by_keyboard_and_then_frozen(bench):
     assert said.startswith("You predicted: It shrinks by 1/2. Keep it in mind")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "status"
     page.get_by_text("What really happens").click()
-    assert page.get_by_text("It grows by 1.2.").is_visible()
-    assert page.locator("details code").inner_text() == "1.2"
+    assert page.get_by_text("It grows by 1.2 * 3 * 4.").is_visible()
+    assert page.locator("details code").inner_text() == "1.2 * 3 * 4"
+    assert page.locator("details em").inner_text() == "grows"
 
 
 def test_a_restored_guess_shows_without_a_kernel(bench):

@@ -9,6 +9,11 @@ import torch
 from mlopt_edu.checks._answer import answer_cases
 from mlopt_edu.checks._judge import judge
 
+# The tests run side by side: two threads each would wait for one another. What the
+# tests start reads the variable; this process has its torch already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
 # Triton reads this when it is imported, and torch.utils.flop_counter imports it.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")

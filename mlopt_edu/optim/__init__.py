@@ -11,15 +11,14 @@ from mlopt_edu.optim.lars import LARS, lars_update
 from mlopt_edu.optim.lion import Lion, lion_update
 from mlopt_edu.optim.lookahead import Lookahead, lookahead_update
 from mlopt_edu.optim.multi_tensor import Tensors
-from mlopt_edu.optim.muon import Muon, muon_update, newton_schulz
+from mlopt_edu.optim.muon import Muon, muon_update
 from mlopt_edu.optim.nadam import NAdam, nadam_momentum, nadam_update
+from mlopt_edu.optim.orthogonal import newton_schulz
 from mlopt_edu.optim.rmsprop import RMSprop, rmsprop_update
 from mlopt_edu.optim.sam import SAM, sam_update
-from mlopt_edu.optim.schedule_free import (
-    ScheduleFreeAdamW,
-    ScheduleFreeSGD,
-    schedule_free_update,
-)
+from mlopt_edu.optim.schedule_free import schedule_free_update
+from mlopt_edu.optim.schedule_free_adamw import ScheduleFreeAdamW
+from mlopt_edu.optim.schedule_free_sgd import ScheduleFreeSGD
 from mlopt_edu.optim.sgd import SGD, sgd_update
 from mlopt_edu.optim.sharpness import max_stable_lr, sharpness
 

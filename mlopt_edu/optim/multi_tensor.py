@@ -43,10 +43,6 @@ class Tensors:
         """Return the absolute values."""
         return Tensors(torch._foreach_abs(self.entries))
 
-    def sign(self) -> "Tensors":
-        """Return -1, 0 or 1, by sign."""
-        return Tensors(torch._foreach_sign(self.entries))
-
     def sign_(self) -> "Tensors":
         """Replace by -1, 0 or 1, by sign."""
         torch._foreach_sign_(self.entries)
@@ -77,11 +73,6 @@ class Tensors:
     def copy_(self, source: "Tensors") -> "Tensors":
         """Take the values of `source`."""
         torch._foreach_copy_(self.entries, source.entries)
-        return self
-
-    def zero_(self) -> "Tensors":
-        """Set every element to 0."""
-        torch._foreach_zero_(self.entries)
         return self
 
     def clamp_(self, *, min: "Tensors | float") -> "Tensors":

@@ -4,14 +4,7 @@ r"""Muon: momentum made orthogonal, for matrices; AdamW for everything else.
     D_t = (1 - momentum) * G_t + momentum * M_t         with Nesterov; else D_t = M_t
     W_t = W_{t-1} - lr * (scale * orthogonal(D_t) + weight_decay * W_{t-1})
 
-If D = U S Vᵀ, then orthogonal(D) is near U Vᵀ: every direction is taken at full size.
-Newton-Schulz iteration finds it with matrix products alone. From X_0 = D / |D|,
-
-    X_{k+1} = a X_k + (b A + c A²) X_k,   A = X_k X_kᵀ
-
-applies the polynomial a s + b s³ + c s⁵ to each singular value s. (a, b, c) are chosen
-for the steepest start, so that five rounds bring even small s near 1: not to it, but
-into [0.7, 1.2] or so, which is as good.
+where orthogonal(D) takes every direction of D at full size: see orthogonal.py.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
 and, for the scale that lets it share AdamW's lr, Liu et al., "Muon is Scalable for LLM
@@ -31,55 +24,11 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from mlopt_edu.optim.adamw import adamw_update
 from mlopt_edu.optim.batches import batches, step_count
 from mlopt_edu.optim.multi_tensor import T, Tensors
+from mlopt_edu.optim.orthogonal import newton_schulz
 from mlopt_edu.optim.ranges import require_betas, require_non_negative, require_share
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 # Numbers in one stack of matrices: larger ones save no time and cost memory.
 STACK_LIMIT = 2**22
-
-
-def newton_schulz(
-    matrix: Tensor,
-    *,
-    steps: int = 5,
-    coefficients: tuple[float, float, float] = COEFFICIENTS,
-    dtype: torch.dtype | None = None,
-) -> Tensor:
-    """Return nearly U Vᵀ of a matrix U S Vᵀ.
-
-    Args:
-        matrix: Tensor of shape (..., n, m): one matrix, or a stack of them.
-        steps: Rounds of the iteration, at least 0.
-        coefficients: (a, b, c) of the polynomial; (2, -1.5, 0.5) converges to U Vᵀ
-            itself, in more steps.
-        dtype: What to compute in; by default bfloat16 on a GPU, elsewhere the dtype of
-            `matrix` and at least float32.
-
-    Returns:
-        Tensor of the shape and dtype of `matrix`.
-
-    Example:
-        >>> d, exact = torch.tensor([[0.0, 3], [-2, 0]]), (2, -1.5, 0.5)
-        >>> newton_schulz(d, coefficients=exact, steps=9)
-        tensor([[ 0.,  1.],
-                [-1.,  0.]])
-    """
-    if dtype is None and matrix.is_cuda:
-        dtype = torch.bfloat16
-    elif dtype is None:
-        dtype = torch.promote_types(matrix.dtype, torch.float32)
-    a, b, c = coefficients
-    is_tall = matrix.shape[-2] > matrix.shape[-1]
-    # The smaller Gram matrix is the cheaper one.
-    wide = (matrix.mT if is_tall else matrix).to(dtype)
-    x: Tensor = wide.reshape(wide.shape[:-2].numel(), *wide.shape[-2:])
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
-    x = x.reshape(wide.shape)
-    return (x.mT if is_tall else x).to(matrix.dtype)
 
 
 def muon_update(

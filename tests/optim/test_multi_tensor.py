@@ -14,7 +14,6 @@ A, B, C = "first operand", "second operand", "positive operand"
 CALLS = [
     ("neg", (), {}),
     ("abs", (), {}),
-    ("sign", (), {}),
     ("sign_", (), {}),
     ("sqrt", (), {}),
     ("sqrt_", (), {}),
@@ -22,7 +21,6 @@ CALLS = [
     ("norm", (), {}),
     ("clone", (), {}),
     ("copy_", (A,), {}),
-    ("zero_", (), {}),
     ("clamp_", (), {"min": A}),
     ("clamp_", (), {"min": 0.25}),
     *(

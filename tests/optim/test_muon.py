@@ -9,7 +9,8 @@ from torch.optim import _muon as torch_muon
 
 import mlopt_edu.optim.muon as muon_module
 from mlopt_edu.optim.multi_tensor import Tensors
-from mlopt_edu.optim.muon import Muon, muon_update, newton_schulz
+from mlopt_edu.optim.muon import Muon, muon_update
+from mlopt_edu.optim.orthogonal import COEFFICIENTS, newton_schulz
 from tests.optim.trajectories import assert_same, by_formula, by_optimizer
 
 MATRICES = ((4, 3), (3, 4), (5, 5), (3, 4), (1, 6), (6, 1))
@@ -38,7 +39,7 @@ def test_convergent_coefficients_reach_the_polar_factor(shape):
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
 def test_singular_values_go_through_the_polynomial_and_vectors_stay(steps):
-    a, b, c = muon_module.COEFFICIENTS
+    a, b, c = COEFFICIENTS
     d = matrix(5, 8)
     u, s, vh = torch.linalg.svd(d, full_matrices=False)
     s = s / s.norm()
@@ -50,7 +51,7 @@ def test_singular_values_go_through_the_polynomial_and_vectors_stay(steps):
 
 def test_five_rounds_bring_every_share_above_a_hundredth_near_one():
     shares = torch.logspace(-2, 0, 4000, dtype=torch.float64)
-    a, b, c = muon_module.COEFFICIENTS
+    a, b, c = COEFFICIENTS
     for _ in range(5):
         shares = a * shares + b * shares**3 + c * shares**5
     # The docstring's "into [0.7, 1.2] or so".
@@ -77,7 +78,7 @@ def test_zero_and_empty_matrices():
 def test_agrees_with_torch_in_bfloat16_to_its_rounding(shape, steps):
     d = matrix(*shape, dtype=torch.float32)
     expected = torch_muon._zeropower_via_newtonschulz(
-        d, muon_module.COEFFICIENTS, steps, 1e-7
+        d, COEFFICIENTS, steps, 1e-7
     )
     actual = newton_schulz(d, steps=steps, dtype=torch.bfloat16)
     assert actual.dtype == torch.float32

@@ -9,13 +9,9 @@ import torch
 from torch.nn import Parameter
 
 from mlopt_edu.optim.multi_tensor import Tensors
-from mlopt_edu.optim.schedule_free import (
-    ScheduleFreeAdamW,
-    ScheduleFreeSGD,
-    adamw_direction,
-    schedule_free_update,
-    warmup,
-)
+from mlopt_edu.optim.schedule_free import schedule_free_update, warmup
+from mlopt_edu.optim.schedule_free_adamw import ScheduleFreeAdamW, adamw_direction
+from mlopt_edu.optim.schedule_free_sgd import ScheduleFreeSGD
 from tests.optim.trajectories import assert_same, by_formula, by_optimizer
 
 SGD_GRID = [

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 def forbidden_name(source: str, forbid: Sequence[str]) -> str:
     """Return the first forbidden dotted name that a program uses, or "".
 
+    A name that begins with a dot forbids a method, whatever it is called on.
+
     Example:
         >>> forbidden_name("from torch import optim as o", ["torch.optim"])
         'torch.optim'
+        >>> forbidden_name("tensor(x).bfloat16().float()", [".bfloat16"])
+        '.bfloat16'
     """
     try:
         nodes = list(ast.walk(ast.parse(source)))
@@ -33,5 +37,7 @@ def forbidden_name(source: str, forbid: Sequence[str]) -> str:
     for name in names:
         for bad in forbid:
             if name == bad or name.startswith(bad + "."):
+                return bad
+            if bad.startswith(".") and name.endswith(bad):
                 return bad
     return ""

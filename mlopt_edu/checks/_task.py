@@ -65,7 +65,8 @@ class Task:
         hints: A nudge, the approach, almost the answer: opened one after another.
         mutates: Names of inputs that the answer may change in place.
         forbid: Dotted names that the answer may not use, as "torch.optim".
-        rtol: Relative tolerance for float64 answers; lower precisions get their own.
+        rtol: Relative tolerance for float64 answers; lower precisions get their own,
+            except with 0: then the numbers must be exactly right.
         picture: `(inputs, value) -> (x, y)`: the curve that shows an answer.
         axes: Names of the two axes of `picture`.
         seconds: Time limit for all cases together, in seconds.

@@ -85,6 +85,21 @@ def test_tolerance_follows_the_precision_of_the_answer(dtype, accepted):
     assert difference(right, far, rtol=1e-7) != ""
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_without_a_tolerance_only_the_same_numbers_are_right(dtype):
+    right = np.array([0.0, 1, 1.5, np.inf])
+    assert difference(right, right.astype(dtype), rtol=0) == ""
+    near = np.nextafter(right.astype(dtype), dtype(2))
+    assert difference(right, near, rtol=0) != ""
+
+
+def test_a_list_without_rows_may_stand_for_any_empty_array():
+    assert difference(np.zeros((0, 4)), [], rtol=1e-7) == ""
+    assert difference(np.zeros((2, 0)), [[], []], rtol=1e-7) == ""
+    assert "shape (0, 4)" in difference(np.zeros((0, 4)), np.zeros(0), rtol=1e-7)
+    assert "shape (1, 4)" in difference(np.zeros((1, 4)), [], rtol=1e-7)
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 def test_the_unit_of_the_answer_does_not_matter(scale):
     right = scale * THIRDS
@@ -137,6 +152,9 @@ def test_two_numbers_may_come_as_an_array():
     assert difference((1.0, 2.0), np.array([1.0, 2.0]), rtol=1e-7) == ""
     assert "value 2 of 2" in difference((1.0, 2.0), np.array([1.0, 3.0]), rtol=1e-7)
     assert "2 values" in difference((1.0, 2.0), np.ones(3), rtol=1e-7)
+    assert difference((1, 2), torch.tensor([1, 2]), rtol=1e-7) == ""
+    assert "2 values" in difference((1, 2), torch.ones(3), rtol=1e-7)
+    assert "2 values" in difference((1, 2), torch.tensor(1.0), rtol=1e-7)
 
 
 def test_ragged_lists_are_compared_entry_by_entry():

@@ -142,6 +142,20 @@ def test_forbidden_names_are_found_in_code_only(source, found):
     assert forbidden_name(source, ("torch.optim", "mlopt_edu.optim")) == found
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("torch.tensor(x).bfloat16().float()", ".bfloat16"),
+        ("x.bfloat16", ".bfloat16"),
+        ("bfloat16(x)", ""),
+        ("x.bfloat16_by_hand()", ""),
+        ("x.my_bfloat16", ""),
+    ],
+)
+def test_a_method_is_forbidden_by_its_dot(source, found):
+    assert forbidden_name(source, (".bfloat16",)) == found
+
+
 def test_a_forbidden_answer_earns_nothing_though_it_is_right(task):
     cases = task.cases(0)
     answers = answer_cases(task.reference, [c.inputs for c in cases], seconds=5)

@@ -240,3 +240,53 @@ def average_squared(
 def climbs(param: Array, grads: Array, lr: float, betas: Betas, eps: float) -> Array:
     """You climb: the gradient points uphill, so *subtract* the step."""
     return adam_reference(param, grads, -lr, betas, eps)
+
+
+@adam.mistake
+def root_left_out(
+    param: Array, grads: Array, lr: float, betas: Betas, eps: float
+) -> Array:
+    """The root is missing: you divide by the average of the *squares*.
+
+    Then gradients twice as large give steps half as long. Take the root first.
+    """
+    m, v, c1, c2 = _moments(grads, betas)
+    return follow(param, m / c1 / (v / c2 + eps), lr)
+
+
+@adam.mistake
+def corrected_after_the_root(
+    param: Array, grads: Array, lr: float, betas: Betas, eps: float
+) -> Array:
+    """You take the root first and divide *it* by `1 - beta2**t`.
+
+    The average is what is too small: divide it, and take the root of the quotient.
+    """
+    m, v, c1, c2 = _moments(grads, betas)
+    return follow(param, m / c1 / (np.sqrt(v) / c2 + eps), lr)
+
+
+@adam.mistake
+def second_corrected_by_beta1(
+    param: Array, grads: Array, lr: float, betas: Betas, eps: float
+) -> Array:
+    """You divide both averages by `1 - beta1**t`; the second one has beta2."""
+    m, v, c1, _ = _moments(grads, betas)
+    return follow(param, m / c1 / (np.sqrt(v / c1) + eps), lr)
+
+
+@adam.mistake
+def one_array_for_both_averages(
+    param: Array, grads: Array, lr: float, betas: Betas, eps: float
+) -> Array:
+    """Both averages are *one* array: `a = b = np.zeros(…)` gives it two names.
+
+    What you add to one in place is in the other too. Make two arrays.
+    """
+    both, directions = np.zeros(param.shape), np.zeros(grads.shape)
+    for step, grad in enumerate(grads, start=1):
+        both = betas[0] * both + (1 - betas[0]) * grad
+        both = betas[1] * both + (1 - betas[1]) * grad**2
+        root = np.sqrt(both / (1 - betas[1] ** step))
+        directions[step - 1] = both / (1 - betas[0] ** step) / (root + eps)
+    return follow(param, directions, lr)

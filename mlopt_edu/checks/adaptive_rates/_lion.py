@@ -51,6 +51,9 @@ def _lion_cases(rng: np.random.Generator) -> Iterator[Case]:
     inputs = {"param": rng.normal(size=4), "grads": grads, "lr": 0.1}
     settings = {"betas": (0.9, 0.8), "weight_decay": 0.2}
     yield Case("a weight without gradients", {**inputs, **settings})
+    grads = gradients(rng, 12, 3, scale=1e-13)
+    inputs = {"param": rng.normal(size=3), "grads": grads, "lr": 0.1}
+    yield Case("tiny gradients", {**inputs, **settings})
 
 
 lion = Task(
@@ -247,3 +250,20 @@ def climbs(
 ) -> Array:
     """You climb: the gradient points uphill, so *subtract* the signed step."""
     return lion_reference(param, -grads, lr, betas, weight_decay)
+
+
+@lion.mistake
+def gradient_mixed_in_twice(
+    param: Array, grads: Array, lr: float, betas: Betas, weight_decay: float
+) -> Array:
+    """You keep the mixture for the direction and mix the gradient into it once more.
+
+    It is only looked at for its sign. Mix beta2 into the *old* momentum.
+    """
+    beta1, beta2 = betas
+    momentum, directions = np.zeros(param.shape), np.zeros(grads.shape)
+    for step, grad in enumerate(grads):
+        momentum = beta1 * momentum + (1 - beta1) * grad
+        directions[step] = np.sign(momentum)
+        momentum = beta2 * momentum + (1 - beta2) * grad
+    return follow(param, directions, lr, weight_decay)

@@ -349,3 +349,34 @@ def order_reversed(kind: str, *numbers: int) -> Cost:
 def always_dense(kind: str, *numbers: int) -> Cost:
     """You count every block as the dense one; each `kind` has layers of its own."""
     return block_cost_reference("dense", *numbers)
+
+
+@block_cost.mistake
+def size_over_stride(kind: str, *numbers: int) -> Cost:
+    """You send `height // stride` on to the next layer; the size is rounded *up*.
+
+    It is (height - 1) // stride + 1 there, as many places as the 3 x 3 has.
+    """
+    b = Block(*numbers)
+    parameters, macs = block_cost_reference(kind, *numbers)
+    last = {"separable": b.c_in * b.c_out, "bottleneck": b.c_out // 4 * b.c_out}
+    missing = b.small() - (b.height // b.stride) * (b.width // b.stride)
+    return parameters, macs - last.get(kind, 0) * missing
+
+
+@block_cost.mistake
+def stride_twice(kind: str, *numbers: int) -> Cost:
+    """The separable block's 1 x 1 has the stride too; only the depthwise layer has it.
+
+    The image would shrink twice.
+    """
+    b = Block(*numbers)
+    after = Block(
+        b.c_in,
+        b.c_out,
+        b.stride,
+        (b.height - 1) // b.stride + 1,
+        (b.width - 1) // b.stride + 1,
+    )
+    layers = [(1, b.c_in, 9, b.small()), (b.c_in, b.c_out, 1, after.small())]
+    return _mistaken("separable", layers, kind, numbers)

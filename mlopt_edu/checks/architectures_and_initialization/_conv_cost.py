@@ -58,6 +58,7 @@ def _layers(rng: np.random.Generator) -> Iterator[Case]:
         ((2, 3, 3, 1, 1, 0, 5, 4), "a small layer"),
         ((3, 64, 7, 1, 2, 3, 32, 20), "stride 2"),
         ((16, 40, 1, 1, 1, 0, 7, 9), "1 x 1"),
+        ((512, 512, 3, 1, 1, 1, 56, 40), "more MACs than 32 bits hold"),
         ((24, 24, 3, 24, 1, 1, 14, 10), "depthwise"),
         ((8, 16, 5, 8, 2, 2, 11, 8), "depthwise, twice as many outputs, stride 2"),
         ((12, 30, 3, 6, 1, 1, 6, 13), "6 groups"),

@@ -156,3 +156,11 @@ def all_the_inputs_in_fan_in(weight_shape: Shape, groups: int) -> tuple[int, int
 def all_weights(weight_shape: Shape, groups: int) -> tuple[int, int]:
     """You count all weights of the layer; one output has only its own row of them."""
     return math.prod(weight_shape), fans_reference(weight_shape, groups)[1]
+
+
+@fans.mistake
+def inputs_divided_twice(weight_shape: Shape, groups: int) -> tuple[int, int]:
+    """You divide the inputs by `groups`; `weight_shape[1]` is in / groups already."""
+    out, per_group, *sides = weight_shape
+    window = math.prod(sides)
+    return per_group // groups * window, out // groups * window

@@ -59,6 +59,12 @@ def networks(rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Any]]]:
         ]
         x = rng.normal(size=(n, widths[0]))
         yield label, {"weights": weights, "x": x, "activation": activation}
+    # exp(z) and exp(-z) are infinite for all examples but the first.
+    weights = [np.array([[900.0, 300], [-800, 400]]), rng.normal(size=(3, 2))]
+    x = np.array([[0.001, -0.002], [-1, 0.25], [1.5, 1], [1.25, -1]])
+    for activation in ("sigmoid", "tanh"):
+        inputs = {"weights": weights, "x": x, "activation": activation}
+        yield f"{activation} of hundreds", inputs
     weights = [-rng.uniform(0.5, 1, size=size) for size in ((4, 3), (2, 4))]
     x = rng.uniform(0.1, 1, size=(5, 3))
     yield "dead from the start", {"weights": weights, "x": x, "activation": "relu"}

@@ -211,3 +211,16 @@ def scaled_to_one(weights: Layers, x: Array, activation: str) -> Array:
     """You divide by the spread of the input; return the numbers as they are."""
     before = float(x.std(axis=0).mean())
     return signal_stds_reference(weights, x, activation) / before
+
+
+@signal_stds.mistake
+def sigmoid_of_two_infinities(weights: Layers, x: Array, activation: str) -> Array:
+    """Your sigmoid is e^z / (1 + e^z): for a large z that is inf / inf, not a number.
+
+    Write 1 / (1 + e^-z). There e^-z may become infinite too, and 1 / inf is 0.
+    """
+    functions: Functions = {
+        **ACTIVATIONS,
+        "sigmoid": lambda z: np.exp(z) / (1 + np.exp(z)),
+    }
+    return _measured(weights, x, activation, functions=functions)

@@ -43,6 +43,7 @@ uniform_bounds = Task(
     reference=uniform_bounds_reference,
     draw=_fan_cases,
     forbid=("torch.nn", "mlopt_edu.initialization"),
+    rtol=1e-6,  # a Python float may come from a tensor in single precision
     hints=(
         "First find the *variance* that each of the two wants. How does the variance "
         "of numbers drawn evenly from [-b, b] depend on b?",
@@ -209,3 +210,13 @@ def order_reversed(fan_in: int, fan_out: int, slope: float) -> tuple[float, floa
     """The order is reversed: return Xavier's bound first, then He's."""
     xavier, he = uniform_bounds_reference(fan_in, fan_out, slope)
     return he, xavier
+
+
+@uniform_bounds.mistake
+def half_forgotten(fan_in: int, fan_out: int, slope: float) -> tuple[float, float]:
+    """He's bound lacks the gain: the mean of f'² is (1 + slope²) / *2*.
+
+    Each of the two derivatives holds for half of the numbers, so the 3 becomes a 6.
+    """
+    xavier, he = uniform_bounds_reference(fan_in, fan_out, slope)
+    return xavier, he / math.sqrt(2)

@@ -293,3 +293,47 @@ def of_the_first_example(
 ) -> Gradients:
     """These are the gradients of the first example; add up those of all of them."""
     return weight_gradients_reference(weights, x[:1], activation, grad[:1])
+
+
+@weight_gradients.mistake
+def formula_of_the_output_at_z(
+    weights: Layers, x: Array, activation: str, grad: Array
+) -> Gradients:
+    """Your s · (1 - s) and 1 - t² are right for the *output*, and you put z there.
+
+    s is the sigmoid of z, and t the tanh of z.
+    """
+    slopes: Functions = {
+        **SLOPES,
+        "sigmoid": lambda z: z * (1 - z),
+        "tanh": lambda z: 1 - z**2,
+    }
+    return _gradients(_passes(weights, x, activation, grad, slopes=slopes))
+
+
+@weight_gradients.mistake
+def pre_activation_for_input(
+    weights: Layers, x: Array, activation: str, grad: Array
+) -> Gradients:
+    """You multiply by the z of the layer below; a layer's input is its *output*."""
+    rows = _passes(weights, x, activation, grad)
+    arrived = [x]
+    for weight, (before, *_) in zip(weights, rows, strict=True):
+        arrived.append(before @ weight.T)
+    pairs = zip(rows, arrived, strict=False)
+    return tuple(delta.T @ below for (*_, delta), below in pairs)
+
+
+@weight_gradients.mistake
+def quotient_of_infinities(
+    weights: Layers, x: Array, activation: str, grad: Array
+) -> Gradients:
+    """e^-z / (1 + e^-z)² is inf / inf for large negative z: not a number.
+
+    Write the sigmoid s as 1 / (1 + e^-z), and its derivative as s · (1 - s).
+    """
+    slopes: Functions = {
+        **SLOPES,
+        "sigmoid": lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2,
+    }
+    return _gradients(_passes(weights, x, activation, grad, slopes=slopes))

@@ -41,6 +41,8 @@ def _layers(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("there after scaling", ties)
     large = np.concatenate([_signed(rng, -8, 12, 9), _signed(rng, -60, -50, 3)])
     yield Case("a scale that overflows", {"gradients": large, "scale": 2.0**16})
+    sizes = np.array([1e-45, -4e-45, 1e-3, 0], np.float32)  # fp32 makes them 0 too
+    yield Case("0 before they are rounded", {"gradients": sizes, "scale": 0.125})
     yield Case("all are 0", {"gradients": np.zeros(4, np.float32), "scale": 8.0})
     yield Case("one, lost", {"gradients": np.array([1e-9], np.float32), "scale": 2.0})
 
@@ -171,3 +173,12 @@ def nan_without_gradients(gradients: Array, scale: float) -> float:
     if not np.any(gradients):
         return float("nan")
     return lost_share_reference(gradients, scale)
+
+
+@lost_share.mistake
+def below_six_e_8(gradients: Array, scale: float) -> float:
+    """You count everything up to 6e-8, the smallest subnormal, as lost.
+
+    From half of it up, rounding to the nearest saves a number: it becomes 6e-8.
+    """
+    return _share(gradients, scale, 6e-8)

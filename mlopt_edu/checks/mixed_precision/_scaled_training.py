@@ -70,6 +70,10 @@ def _fits(rng: np.random.Generator) -> Iterator[Case]:
         limits = {"lr": lr, "max_norm": 100.0, "scale": scale, "steps": steps}
         w0 = np.array([start, 2.0])
         yield Case(label, {"X": X, "y": np.zeros(2), "w0": w0, **limits})
+    limits = {"lr": 0.5, "max_norm": 1e6, "scale": 1.0, "steps": 2}
+    w0 = np.array([-140_000.0, 2.0])
+    inputs = {"X": X, "y": np.zeros(2), "w0": w0, **limits}
+    yield Case("minus infinity, scale 1", inputs)
 
 
 scaled_training = Task(
@@ -204,7 +208,9 @@ def unscaled_in_half(
     """
 
     def direction(scaled: Array, scale: float) -> Array:
-        return _clipped(_half(_half(scaled) / scale), max_norm)
+        # Converted as NumPy does it, 65536 becomes infinite and the quotient 0.
+        half = _half(scaled).astype(np.float16) / np.float16(scale)
+        return _clipped(half.astype(np.float64), max_norm)
 
     return _walk(X, y, w0, lr, scale, steps, direction)
 
@@ -308,4 +314,52 @@ def scale_forgotten(
 ) -> tuple[Array, float]:
     """The walk is right, but you return the scale of the start, not of the end."""
     w, _ = scaled_training_reference(X, y, w0, lr, max_norm, scale, steps)
+    return w, scale
+
+
+@scaled_training.mistake
+def unscaled_twice(
+    X: Array, y: Array, w0: Array, lr: float, max_norm: float, scale: float, steps: int
+) -> tuple[Array, float]:
+    """You divide by the scale twice: before the clipping and still in the step."""
+
+    def direction(scaled: Array, scale: float) -> Array:
+        return _clipped(_half(scaled) / scale, max_norm) / scale
+
+    return _walk(X, y, w0, lr, scale, steps, direction)
+
+
+@scaled_training.mistake
+def minus_infinity_missed(
+    X: Array, y: Array, w0: Array, lr: float, max_norm: float, scale: float, steps: int
+) -> tuple[Array, float]:
+    """You look for +inf only; a large negative entry overflows to -inf.
+
+    `np.isinf` and `np.isfinite` know both.
+    """
+    w = w0
+    for _ in range(steps):
+        half = _half(scale * (X.T @ (X @ w - y) / len(y)))
+        if np.any(half == np.inf):
+            scale = scale / 2
+            continue
+        w = w - lr * _clipped(half / scale, max_norm)
+    return w, scale
+
+
+@scaled_training.mistake
+def nan_for_overflow(
+    X: Array, y: Array, w0: Array, lr: float, max_norm: float, scale: float, steps: int
+) -> tuple[Array, float]:
+    """You look for nan; an overflow in fp16 is *infinite*. nan comes one step later.
+
+    Ask `np.isfinite`, which is False for both.
+    """
+    w = w0
+    for _ in range(steps):
+        half = _half(scale * (X.T @ (X @ w - y) / len(y)))
+        if np.isnan(half).any():
+            scale = scale / 2
+            continue
+        w = w - lr * _clipped(half / scale, max_norm)
     return w, scale

@@ -11,10 +11,7 @@ Array = NDArray[np.float32]
 
 
 def to_bfloat16_reference(x: Array) -> NDArray[np.float64]:
-    """Carry into the upper 16 bits what rounds up, and cut the lower 16 off.
-
-    The result is in float64, which is compared more strictly than float32.
-    """
+    """Carry into the upper 16 bits what rounds up, and cut the lower 16 off."""
     bits = np.asarray(x, dtype=np.float32).view(np.uint32)
     odd = (bits >> 16) % 2
     # A tie is 0x8000 in the lower half: it carries only if the upper half is odd.
@@ -59,8 +56,10 @@ to_bfloat16 = Task(
         "torch.amp",
         "torch.cuda.amp",
         "torch.bfloat16",
+        ".bfloat16",
         "ml_dtypes",
     ),
+    rtol=0,  # a rounding is right or wrong
     hints=(
         "`x.view(np.uint32)` shows the bits of each float32 as one whole number. A "
         "bfloat16 is its upper half.",

@@ -212,3 +212,16 @@ def one_long_vector(grads: Sequence[Array], max_norm: float) -> Array:
     """You return one long vector; return as many arrays as you got, in their shapes."""
     clipped = clip_by_global_norm_reference(grads, max_norm)
     return np.concatenate([grad.ravel() for grad in clipped])
+
+
+@clip_by_global_norm.mistake
+def small_ones_scaled_up_zeros_kept(
+    grads: Sequence[Array], max_norm: float
+) -> tuple[Array, ...]:
+    """You bring every gradient that is not 0 to the norm `max_norm`, short ones too.
+
+    Clipping only shortens: scale only if the norm is above `max_norm`.
+    """
+    norm = np.sqrt(np.sum(_norms(grads) ** 2))
+    factor = max_norm / norm if norm > 0 else 1.0
+    return tuple(factor * grad for grad in grads)

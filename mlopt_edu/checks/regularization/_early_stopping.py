@@ -46,6 +46,7 @@ def _curves(rng: np.random.Generator) -> Iterator[Case]:
         ([2.0, 3, 4, 1], 3, 0.0, "a gain at the last moment"),
         ([7.0], 2, 0.0, "one epoch"),
         ([3.0, 2, np.nan, np.nan, 1, np.nan, np.nan, np.nan], 3, 0.0, "losses of nan"),
+        ([3.0, 2, np.nan, np.nan, np.nan, 1], 3, 0.0, "nan until the patience ends"),
         ([-1.0, -2, -2.125, -2.25, -1.5, -3], 3, 0.25, "negative losses"),
         (2 - np.arange(6.0) / 2**30, 2, 0.0, "the smallest gains"),
     ):
@@ -392,3 +393,22 @@ def best_before_last(
         validation_losses, test_losses, patience, min_delta
     )
     return best, stop, test_loss
+
+
+@early_stopping.mistake
+def nan_passed_over(
+    validation_losses: Array, test_losses: Array, patience: int, min_delta: float
+) -> Outcome:
+    """You pass over the epochs whose loss is nan; they count as no improvement.
+
+    A training that has become nan would never stop.
+    """
+    best = epoch = wait = 0
+    for epoch, loss in enumerate(validation_losses):
+        if loss < validation_losses[best] - min_delta:
+            best, wait = epoch, 0
+        elif epoch and not np.isnan(loss):
+            wait += 1
+        if wait == patience:
+            break
+    return epoch, best, float(test_losses[best])

@@ -280,3 +280,34 @@ def one_maximum_for_all_rows(logits: Array, labels: Labels, smoothing: float) ->
     shifted = logits - logits.max()
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return float(np.mean(_smoothed(log_probs, labels, smoothing)))
+
+
+@label_smoothing_loss.mistake
+def every_label_in_every_row(logits: Array, labels: Labels, smoothing: float) -> float:
+    """`log_probs[:, labels]` takes the labels of *all* examples from each row.
+
+    Row i has its own label: `log_probs[np.arange(n), labels]`.
+    """
+    log_probs = _log_probs(logits)
+    hard, uniform = -log_probs[:, labels].mean(), -log_probs.mean()
+    return float((1 - smoothing) * hard + smoothing * uniform)
+
+
+@label_smoothing_loss.mistake
+def every_label_in_every_target(
+    logits: Array, labels: Labels, smoothing: float
+) -> float:
+    """`targets[:, labels]` marks the labels of *all* examples in each row.
+
+    Row i has its own label: `targets[np.arange(n), labels]`.
+    """
+    targets = np.full(logits.shape, smoothing / logits.shape[1])
+    targets[:, labels] += 1 - smoothing
+    return float(-np.mean(np.sum(targets * _log_probs(logits), axis=1)))
+
+
+@label_smoothing_loss.mistake
+def bits_for_nats(logits: Array, labels: Labels, smoothing: float) -> float:
+    """Your loss is in bits: nats are asked, with the natural logarithm."""
+    loss = _smoothed(_log_probs(logits), labels, smoothing).mean()
+    return float(loss / np.log(2))

@@ -30,6 +30,7 @@ def _entries(rng: np.random.Generator) -> Iterator[Case]:
         ((0,), 0.5, "no entry"),
     ):
         yield Case(label, {"x": rng.normal(size=shape), "threshold": threshold})
+    yield Case("0 by threshold 0", {"x": np.array([0.0, -1.5]), "threshold": 0.0})
     exact = rng.integers(-4, 5, size=15) / 4
     yield Case("entries at the threshold", {"x": exact, "threshold": 0.5})
     tiny = {"x": 1e-6 * rng.normal(size=10), "threshold": 5e-7}

@@ -58,6 +58,9 @@ cosine_with_warmup = Task(
     reference=cosine_with_warmup_reference,
     draw=_run,
     forbid=("torch.optim", "mlopt_edu.schedules"),
+    # A Python float may come from a tensor in single precision, where 1 + cos near
+    # the end of a fall has lost most of its digits.
+    rtol=2e-4,
     hints=(
         "Treat the two parts apart. Which share of *its own* part has this step "
         "behind it?",

@@ -35,6 +35,8 @@ def _valleys(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("one weight", {"H": np.array([[5.0]]), "w0": np.ones(1), "steps": 4})
     upright = {"H": np.diag([1.0, 4]), "w0": np.array([2.0, -1])}
     yield Case("a valley along the axes", {**upright, "steps": 6})
+    flat = {**upright, "w0": np.array([2.0, 0])}
+    yield Case("a start without the steepest error", {**flat, "steps": 3})
     for d, steep, steps, label in (
         (2, 30.0, 12, "a steep valley"),
         (3, 0.02, 20, "a flat valley"),

@@ -52,6 +52,10 @@ def _range_tests(rng: np.random.Generator) -> Iterator[Case]:
     lrs = np.geomspace(1e-5, 10, 24)
     lucky = np.r_[np.full(13, 5.0), 1, np.full(4, 5.0), np.full(6, 0.3)]
     yield case("one lucky batch", lrs, lucky, 0.8)
+    bad = np.r_[np.full(7, 2.0), 9, np.full(8, 2.0), np.full(8, 0.1)]
+    yield case("one bad batch", lrs, bad, 0.8)
+    back = np.array([3.0, 2.8, np.nan, 2.6, 1, 0.9, 0.8])
+    yield case("a nan, and good losses after it", decades, back, 0.0)
     dip = np.r_[3.0, 2.2, np.full(12, 3.0), np.full(10, 0.5)]
     yield case("a dip at the second step", lrs, dip, 0.9)
     gentle = np.r_[3.0, np.full(13, 2.0), np.linspace(2, 1.5, 10)]
@@ -322,3 +326,13 @@ def index_for_lr(lrs: Array, losses: Array, beta: float) -> int:
 def logarithm_returned(lrs: Array, losses: Array, beta: float) -> float:
     """You return the logarithm of the step size; return the step size."""
     return float(np.log(_steepest(lrs, _kept(losses, beta))))
+
+
+@range_test_pick.mistake
+def nan_left_out(lrs: Array, losses: Array, beta: float) -> float:
+    """You leave out the losses of `inf` and `nan` and go on after them.
+
+    The run has diverged there: cut off the first of them and all that follows.
+    """
+    finite = np.isfinite(losses)
+    return range_test_pick_reference(lrs[finite], losses[finite], beta)

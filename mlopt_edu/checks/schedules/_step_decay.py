@@ -40,6 +40,7 @@ step_decay = Task(
     reference=step_decay_reference,
     draw=_stairs,
     forbid=("torch.optim", "mlopt_edu.schedules"),
+    rtol=1e-5,  # a Python float may come from a tensor in single precision
     hints=(
         "How many drops has step 25 behind it, if there is one every 10 steps?",
         "Count the drops as a whole number, then multiply by `factor` that often.",

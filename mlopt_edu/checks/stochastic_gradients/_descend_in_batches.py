@@ -242,3 +242,16 @@ def climbs(
 ) -> Array:
     """You climb: subtract `lr` times the gradient, prediction minus target."""
     return _walk(X, y, w0, -lr, _batches(orders, batch_size), None)
+
+
+@descend_in_batches.mistake
+def empty_batch_at_the_end(
+    X: Array, y: Array, w0: Array, lr: float, batch_size: int, orders: Rows
+) -> Array:
+    """When the batches come out even, there is an empty one at the end of each epoch.
+
+    The mean over no rows is nan. Round up instead of adding 1 to what is rounded down.
+    """
+    starts = range(0, len(y) + 1, batch_size)
+    batches = [order[k : k + batch_size] for order in orders for k in starts]
+    return _walk(X, y, w0, lr, batches, None)

@@ -239,3 +239,15 @@ def looks_ahead(curvatures: Array, w0: Array, lrs: Array, momentum: float) -> Ar
 def start_left_out(curvatures: Array, w0: Array, lrs: Array, momentum: float) -> Array:
     """The start is missing: the first row must be `w0`."""
     return heavy_ball_reference(curvatures, w0, lrs, momentum)[1:]
+
+
+@heavy_ball.mistake
+def one_array_for_all_points(
+    curvatures: Array, w0: Array, lrs: Array, momentum: float
+) -> Array:
+    """All rows are the last point: your list holds *one* array many times.
+
+    `w -= …` changes that array in place. Write `w = w - …`, which makes a new one.
+    """
+    path = heavy_ball_reference(curvatures, w0, lrs, momentum)
+    return np.tile(path[-1], (len(path), 1))

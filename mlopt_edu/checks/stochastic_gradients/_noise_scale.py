@@ -35,6 +35,19 @@ def _measured(rng: np.random.Generator) -> Iterator[Case]:
         big = true + spread * rng.normal(size=(more, d)) / b_big**0.5
         sizes = {"b_small": b_small, "b_big": b_big}
         yield Case(label, {"small": small, "big": big, **sizes})
+    # Few batches may put either estimate below 0; each row has the length given.
+    for at_small, at_big, label in (
+        (1.0, 2.0, "a variance below 0"),
+        (4.0, 0.5, "a signal below 0"),
+    ):
+        small, big = (
+            size * rows / np.linalg.norm(rows, axis=1)[:, None]
+            for size, rows in (
+                (at_small, rng.normal(size=(4, 3))),
+                (at_big, rng.normal(size=(3, 3))),
+            )
+        )
+        yield Case(label, {"small": small, "big": big, "b_small": 2, "b_big": 8})
 
 
 noise_scale = Task(
@@ -189,3 +202,12 @@ def not_squared_at_the_end(small: Array, big: Array, b_small: int, b_big: int) -
     signal = (b_big * at_big - b_small * at_small) / (b_big - b_small)
     noise = (at_small - at_big) / (1 / b_small - 1 / b_big)
     return float(noise / np.sqrt(signal))
+
+
+@noise_scale.mistake
+def negative_cut_off(small: Array, big: Array, b_small: int, b_big: int) -> float:
+    """You replace a negative ratio by 0; return it as it comes out.
+
+    It says that there were too few batches to tell. A 0 would say: no noise.
+    """
+    return max(noise_scale_reference(small, big, b_small, b_big), 0.0)

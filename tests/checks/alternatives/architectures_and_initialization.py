@@ -416,6 +416,31 @@ def block_by_conv_cost(kind, c_in, c_out, stride, height, width):
     return tuple(map(sum, zip(*layers, strict=True)))
 
 
+def fans_in_one_tensor(weight_shape, groups):
+    out, *rest = torch.tensor(weight_shape)
+    window = torch.stack(rest)[1:].prod()
+    return torch.stack([rest[0] * window, out * window // groups])
+
+
+def bounds_in_one_tensor(fan_in, fan_out, slope):
+    sums = torch.tensor([fan_in + fan_out, fan_in * (1 + slope**2)])
+    return (6 / sums).sqrt()
+
+
+def stds_where_exp_overflows(weights, x, activation):
+    stds = []
+    for weight in weights:
+        z = x @ weight.T
+        x = {
+            "identity": z,
+            "sigmoid": 1 / (1 + np.exp(-z)),
+            "tanh": 2 / (1 + np.exp(-2 * z)) - 1,
+            "relu": z * (z > 0),
+        }[activation]
+        stds.append(np.sqrt(np.mean((x - x.mean(axis=0)) ** 2, axis=0)).mean())
+    return stds
+
+
 ALTERNATIVES = {
     "fans": [
         fans_by_sizes,
@@ -424,6 +449,7 @@ ALTERNATIVES = {
         fans_by_array,
         fans_by_tensor,
         fans_by_drawing_the_mask,
+        fans_in_one_tensor,
     ],
     "uniform_bounds": [
         bounds_by_variance,
@@ -431,6 +457,7 @@ ALTERNATIVES = {
         bounds_by_torch,
         bounds_by_hypotenuse,
         bounds_by_width,
+        bounds_in_one_tensor,
     ],
     "he_uniform": [
         he_mended,
@@ -447,6 +474,7 @@ ALTERNATIVES = {
         stds_by_examples,
         stds_by_recursion,
         stds_of_saved_layers,
+        stds_where_exp_overflows,
     ],
     "weight_gradients": [
         gradients_from_outputs,

@@ -253,6 +253,24 @@ def master_by_generator(w0, gradients, lr):
         yield w.astype(np.float16).astype(np.float32)
 
 
+def bfloat16_as_lists(x):
+    return bfloat16_by_remainder(x).tolist()
+
+
+def scale_in_single_precision(
+    overflows, init_scale, growth_factor, backoff_factor, growth_interval
+):
+    scale, run, path = torch.tensor(init_scale), 0, []
+    for overflow in overflows:
+        run = 0 if overflow else run + 1
+        if overflow:
+            scale = scale * backoff_factor
+        elif run % growth_interval == 0:
+            scale = scale * growth_factor
+        path.append(scale.item())
+    return path
+
+
 ALTERNATIVES = {
     "to_bfloat16": [
         bfloat16_by_comparing_the_lower_half,
@@ -261,6 +279,7 @@ ALTERNATIVES = {
         bfloat16_one_by_one,
         bfloat16_by_torch,
         bfloat16_by_remainder,
+        bfloat16_as_lists,
     ],
     "lost_share": [
         lost_by_casting,
@@ -275,6 +294,7 @@ ALTERNATIVES = {
         scale_by_runs,
         scale_counting_down,
         scale_by_logarithms,
+        scale_in_single_precision,
     ],
     "scaled_training": [
         training_with_else,

@@ -402,6 +402,15 @@ def stopping_by_recursion(validation_losses, test_losses, patience, min_delta):
     return stop, best, torch.tensor(test_losses)[best]
 
 
+def dropout_as_lists(x, keep_mask, p, training):
+    return (x * (keep_mask / (1 - p) if training else 1)).tolist()
+
+
+def clipped_lists(grads, max_norm):
+    norm = math.hypot(*(one for grad in grads for one in grad.ravel()))
+    return [(grad / max(norm / max_norm, 1)).tolist() for grad in grads]
+
+
 ALTERNATIVES = {
     "soft_threshold": [
         soft_threshold_by_clamp,
@@ -428,6 +437,7 @@ ALTERNATIVES = {
         dropout_by_where,
         dropout_by_torch,
         dropout_in_single_precision,
+        dropout_as_lists,
     ],
     "decayed_adam": [
         decayed_with_two_parts,
@@ -454,6 +464,7 @@ ALTERNATIVES = {
         clip_by_yield,
         clip_by_torch,
         clip_in_single_precision,
+        clipped_lists,
     ],
     "early_stopping": [
         stopping_with_a_counter,

@@ -385,6 +385,34 @@ def training_by_iterator(X, y, w0, lr, epochs, batch_size, warmup_steps):
     return w, np.array(lrs)
 
 
+def decay_in_single_precision(step, every, factor):
+    return torch.pow(torch.tensor(factor), step // every).item()
+
+
+def warmup_in_single_precision(step, warmup_steps, total_steps, final_factor):
+    if step < warmup_steps:
+        return torch.tensor((step + 1) / (warmup_steps + 1)).item()
+    progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
+    height = (1 + torch.tensor(math.pi * progress).cos()) / 2
+    return torch.lerp(torch.tensor(final_factor), torch.tensor(1.0), height).item()
+
+
+def restarts_in_single_precision(step, first_period, multiplier):
+    while step >= first_period:
+        step, first_period = step - first_period, first_period * multiplier
+    return ((1 + torch.tensor(math.pi * step / first_period).cos()) / 2).item()
+
+
+def cycle_in_single_precision(
+    step, half_cycle, total_steps, start_factor, final_factor
+):
+    start, end, top = map(torch.tensor, (start_factor, final_factor, 1.0))
+    if step <= 2 * half_cycle:
+        return torch.lerp(top, start, abs(step / half_cycle - 1)).item()
+    out = (step - 2 * half_cycle) / (total_steps - 2 * half_cycle)
+    return torch.lerp(start, end, min(out, 1.0)).item()
+
+
 ALTERNATIVES = {
     "inverse_sqrt": [
         inverse_sqrt_by_power,
@@ -401,6 +429,7 @@ ALTERNATIVES = {
         decay_by_recursion,
         decay_by_int,
         decay_by_torch,
+        decay_in_single_precision,
     ],
     "cosine_with_warmup": [
         cosine_by_half_angle,
@@ -408,6 +437,7 @@ ALTERNATIVES = {
         cosine_by_torch,
         cosine_from_the_end,
         cosine_in_degrees,
+        warmup_in_single_precision,
     ],
     "warm_restarts": [
         restarts_by_while,
@@ -415,6 +445,7 @@ ALTERNATIVES = {
         restarts_by_formula,
         restarts_by_rounded_logarithm,
         restarts_by_torch,
+        restarts_in_single_precision,
     ],
     "one_cycle": [
         cycle_by_branches,
@@ -422,6 +453,7 @@ ALTERNATIVES = {
         cycle_by_whole_table,
         cycle_by_torch,
         cycle_by_clipped_shares,
+        cycle_in_single_precision,
     ],
     "range_test_pick": [
         pick_by_average,

@@ -30,7 +30,7 @@ def initialize_(
     model: nn.Module,
     initializer: Initializer = kaiming_normal_,
     *,
-    filter_fn: Callable[[nn.Module, str], bool] | None = None,
+    filter_fn: Callable[[str, nn.Module], bool] | None = None,
     generator: Generator | None = None,
 ) -> None:
     """Initialize all Linear and (transposed) convolution layers of a model in place.
@@ -43,7 +43,7 @@ def initialize_(
         model: Any module.
         initializer: One of this package's functions; bind options with
             `functools.partial(kaiming_normal_, activation="tanh")`.
-        filter_fn: Called with a layer and its name in the model; layers for which it
+        filter_fn: Called with the name of a layer and the layer; those for which it
             returns False stay as they are.
         generator: Source of randomness; None for torch's global one.
 
@@ -55,7 +55,7 @@ def initialize_(
     for name, layer in model.named_modules():
         if not isinstance(layer, nn.Linear | _ConvNd):
             continue
-        if filter_fn is not None and not filter_fn(layer, name):
+        if filter_fn is not None and not filter_fn(name, layer):
             continue
         if parametrize.is_parametrized(layer, "weight"):
             raise ValueError(

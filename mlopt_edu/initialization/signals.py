@@ -73,7 +73,7 @@ def signal_statistics(
     inputs: Tensor | tuple[object, ...],
     *,
     loss: Callable[[object], Tensor] | None = None,
-    filter_fn: Callable[[nn.Module, str], bool] | None = None,
+    filter_fn: Callable[[str, nn.Module], bool] | None = None,
     flat_slope: float = 0.01,
 ) -> list[LayerSignal]:
     """Run a batch through a model and report on every layer, in the order of calls.
@@ -89,7 +89,7 @@ def signal_statistics(
         loss: Function of the model's output that returns a scalar tensor, for example
             `lambda logits: F.cross_entropy(logits, labels)`; None to look at
             activations alone.
-        filter_fn: Called with a module and its name; says whether to report on it. None
+        filter_fn: Called with a name and its module; says whether to report on it. None
             for all modules without children.
         flat_slope: Slope below which an activation counts as flat, above 0.
 
@@ -143,7 +143,7 @@ def signal_statistics(
             undo.callback(layer.register_forward_hook(after).remove)
 
         for name, layer in model.named_modules():
-            if filter_fn(layer, name) if filter_fn else not any(layer.children()):
+            if filter_fn(name, layer) if filter_fn else not any(layer.children()):
                 watch(name, layer)
         arguments = inputs if isinstance(inputs, tuple) else (inputs,)
         if loss is None:

@@ -214,7 +214,7 @@ def test_initialize_leaves_what_the_filter_refuses():
     before = model.head.weight.clone()
     seen = []
 
-    def is_body(module, name):
+    def is_body(name, module):
         seen.append((type(module).__name__, name))
         return name.startswith("body")
 

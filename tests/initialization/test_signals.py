@@ -248,7 +248,7 @@ def test_tensors_that_outlive_the_probe_keep_no_hook():
 def test_filter_chooses_the_modules():
     model = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Linear(2, 1))
 
-    def is_outer(module, name):
+    def is_outer(name, module):
         return "." not in name
 
     report = signal_statistics(model, torch.ones(3, 2), filter_fn=is_outer)

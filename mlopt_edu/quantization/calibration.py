@@ -1,0 +1,73 @@
+"""Calibration: run batches through a model and watch what its layers get."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlopt_edu.quantization.observers import MinMaxObserver, Observer
+
+Batch = Tensor | tuple[Any, ...]
+
+
+@torch.no_grad()
+def observe_inputs(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    *,
+    inputs: Iterable[Batch],
+    observer: Callable[[], Observer] = MinMaxObserver,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Run batches through a model in evaluation mode and watch the layers' inputs.
+
+    Args:
+        model: The model; its mode is restored, its buffers stay.
+        layers: Layers to watch, by name.
+        inputs: Batches: each a tensor, or a tuple of positional arguments.
+        observer: Makes an observer for each layer.
+
+    Returns:
+        The range of each layer's input.
+
+    Raises:
+        ValueError: If there are no batches, or a layer was never reached.
+    """
+    observers = {name: observer() for name in layers}
+    were_training = {module: module.training for module in model.modules()}
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            observers[name].observe(args[0])
+
+        return hook
+
+    handles = [
+        layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()
+    ]
+    try:
+        model.eval()
+        count = 0
+        for batch in inputs:
+            model(*batch) if isinstance(batch, tuple) else model(batch)
+            count += 1
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, was_training in were_training.items():
+            module.training = was_training
+    if not count:
+        raise ValueError(
+            "inputs must hold at least 1 batch, got none: a generator is empty after "
+            "its first use"
+        )
+    ranges = {}
+    for name, seen in observers.items():
+        try:
+            ranges[name] = seen.range()
+        except RuntimeError:
+            raise ValueError(
+                f"inputs must reach every chosen layer, but not one reached {name!r}; "
+                "leave it out by filter_fn"
+            ) from None
+    return ranges

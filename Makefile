@@ -29,9 +29,13 @@ exercises: $(VENV)/all.stamp ## canonical notebooks; exercises built from soluti
 mutants: $(VENV)/all.stamp ## how many wrong programs the checks reject
 	$(BIN)/python -m tests.checks.mutants
 
-bench: $(VENV)/all.stamp ## measure what benchmarks/ claims
+bench: $(VENV)/all.stamp ## measure what benchmarks/ claims: hours
 	$(BIN)/python -m benchmarks.optimizers
 	$(BIN)/python -m benchmarks.mixed_precision
+	$(BIN)/python -m benchmarks.int8
+	$(BIN)/python -m benchmarks.structured_pruning
+	$(BIN)/python -m benchmarks.deep_compression
+	$(BIN)/python -m benchmarks.distillation
 
 clean: ## remove what was built, not what you wrote
 	rm -rf $(VENV) build dist artifacts

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from mlopt_edu.checks._answer import answer_cases
 from mlopt_edu.checks._judge import judge
@@ -13,6 +14,10 @@ from mlopt_edu.checks._judge import judge
 # tests start reads the variable; this process has its torch already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+# A law is no timing: on a busy machine any example may take long.
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 # Triton reads this when it is imported, and torch.utils.flop_counter imports it.
 if not torch.cuda.is_available():

@@ -17,6 +17,7 @@ from mlopt_edu.widgets.architectures_and_initialization import SignalFlow
 from mlopt_edu.widgets.gradient_descent import LossSurface
 from mlopt_edu.widgets.mixed_precision import NumberFormats
 from mlopt_edu.widgets.prediction import Prediction
+from mlopt_edu.widgets.pruning import PruningExplorer
 from mlopt_edu.widgets.quiz import Quiz
 from mlopt_edu.widgets.regularization import ShrinkageExplorer
 from mlopt_edu.widgets.schedules import ScheduleExplorer
@@ -28,6 +29,7 @@ __all__ = [
     "NumberFormats",
     "OptimizerPlayground",
     "Prediction",
+    "PruningExplorer",
     "Quiz",
     "ScheduleExplorer",
     "ShrinkageExplorer",

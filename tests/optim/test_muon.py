@@ -77,9 +77,7 @@ def test_zero_and_empty_matrices():
 @pytest.mark.parametrize("steps", [1, 5])
 def test_agrees_with_torch_in_bfloat16_to_its_rounding(shape, steps):
     d = matrix(*shape, dtype=torch.float32)
-    expected = torch_muon._zeropower_via_newtonschulz(
-        d, COEFFICIENTS, steps, 1e-7
-    )
+    expected = torch_muon._zeropower_via_newtonschulz(d, COEFFICIENTS, steps, 1e-7)
     actual = newton_schulz(d, steps=steps, dtype=torch.bfloat16)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual, expected.float(), rtol=0, atol=0.03)

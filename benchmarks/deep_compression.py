@@ -7,8 +7,9 @@ Claims, on the nets and the digits of the paper (5,000 of them, and Fashion-MNIS
    no worse on the test set: the interval of the paired differences over the seeds is
    given.
 2. "further": towards 100 times and past it, with fewer weights and bits, a net trained
-   longer, distilled from a dense net or three, and rANS codes. What helps is compared with the
-   dense net trained alike, too, so that the help is not taken for the compression.
+   longer, distilled from a dense net or three, and rANS codes. What helps is compared
+   with the dense net trained alike, too, so that the help is not taken for the
+   compression.
 
 The accuracy is that of the model that was loaded from the file; "bound" is the entropy
 of its weights taken one by one. All seeds split the digits anew. Rows, one a setting,

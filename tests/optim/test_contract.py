@@ -563,7 +563,6 @@ def test_options_after_lr_are_keyword_only(cls: type):
 
 @each_class
 def test_update_function_is_exported_beside_its_class(cls: type):
-    module = inspect.getmodule(cls)
-    assert module is not None
-    stem = module.__name__.rsplit(".", 1)[1]
-    assert callable(getattr(optim, f"{stem}_update"))
+    ours = [base for base in inspect.getmro(cls) if base.__module__.startswith("mlopt")]
+    stems = [base.__module__.rsplit(".", 1)[1] for base in ours]
+    assert any(callable(getattr(optim, f"{stem}_update", None)) for stem in stems)

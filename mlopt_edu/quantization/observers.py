@@ -175,18 +175,8 @@ class PercentileObserver(HistogramObserver):
         return torch.maximum(low, cut_low), torch.minimum(high, cut_high)
 
 
-class MSEObserver(HistogramObserver):
-    """The range with the least squared error, as far as the histogram can tell.
-
-    Args:
-        bits: Bits of an integer, from 2 to 16.
-        symmetric: The format that will be used.
-        bins: Bins of each block, a multiple of 4.
-        granularity: Which entries share a range.
-
-    Raises:
-        ValueError: If a number is out of its range.
-    """
+class _FormatObserver(HistogramObserver):
+    """An observer whose range depends on the integers that will be used."""
 
     def __init__(
         self,
@@ -200,6 +190,20 @@ class MSEObserver(HistogramObserver):
         super().__init__(bins=bins, granularity=granularity)
         self.bits, self.symmetric = bits, symmetric
 
+
+class MSEObserver(_FormatObserver):
+    """The range with the least squared error, as far as the histogram can tell.
+
+    Args:
+        bits: Bits of an integer, from 2 to 16.
+        symmetric: The format that will be used.
+        bins: Bins of each block, a multiple of 4.
+        granularity: Which entries share a range.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
     def _range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         # Centres of outer bins may lie half a bin outside of what was seen.
         centres = self.histogram.centres().clamp(low[:, None], high[:, None])
@@ -212,7 +216,7 @@ class MSEObserver(HistogramObserver):
         return found[0].to(low.dtype), found[1].to(high.dtype)
 
 
-class EntropyObserver(HistogramObserver):
+class EntropyObserver(_FormatObserver):
     """The range that loses the least information, as TensorRT calibrates.
 
     Args:
@@ -233,11 +237,11 @@ class EntropyObserver(HistogramObserver):
         bins: int = 2048,
         granularity: Granularity = _PER_TENSOR,
     ) -> None:
-        integer_range(bits)
+        super().__init__(
+            bits=bits, symmetric=symmetric, bins=bins, granularity=granularity
+        )
         if bins <= 2**bits:
             raise ValueError(f"bins must be above 2^bits = {2**bits}, got {bins}")
-        super().__init__(bins=bins, granularity=granularity)
-        self.bits, self.symmetric = bits, symmetric
 
     def _range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         cut_low, cut_high = entropy_range(

@@ -191,9 +191,20 @@ def make_permanent_(model: nn.Module) -> None:
                 "remove that one first"
             )
     for _, module, name, _ in masked:
+        _separate_from_copies_(module)
         parametrize.remove_parametrizations(module, name)
         if isinstance(module, nn.RNNBase) and not parametrize.is_parametrized(module):
             module._init_flat_weights()
+
+
+def _separate_from_copies_(module: nn.Module) -> None:
+    """Give a parametrized layer a class of its own.
+
+    Deep copies share the class that `parametrize` made, and removing one weight's
+    property from it would take the weight from all of them.
+    """
+    shared = type(module)
+    module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
 
 
 def layers_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -108,5 +108,8 @@ def share_weights_(
     for name, shared in found.items():
         layer = layers[name]
         if parametrize.is_parametrized(layer, "weight"):  # a mask, say, made permanent
+            # Deep copies share the class that torch changes here, and keep the old one.
+            old = type(layer)
+            layer.__class__ = type(old.__name__, old.__bases__, dict(vars(old)))
             parametrize.remove_parametrizations(layer, "weight")
         parametrize.register_parametrization(layer, "weight", shared)

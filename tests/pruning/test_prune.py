@@ -322,6 +322,18 @@ def test_permanent_keeps_the_function_and_is_plain(make):
     make_permanent_(model)  # nothing left to do
 
 
+def test_a_deep_copy_made_permanent_leaves_the_original_masked():
+    model = nn.Sequential(nn.Linear(12, 4), nn.GRU(4, 3))
+    prune_(model, Magnitude(amount=0.5))
+    expected, zeros = model(X)[0], sparsity(model)
+    other = copy.deepcopy(model)
+    make_permanent_(other)
+    assert len(masks_of(model)) == 3
+    for each in (model, other):
+        assert torch.equal(expected, each(X)[0])
+        assert zeros == sparsity(each)
+
+
 def test_inf_and_nan_behind_a_mask_are_zeros():
     layer = nn.Linear(2, 2)
     layer.weight.data.copy_(torch.tensor([[1.0, 2.0], [-0.1, 3.0]]))

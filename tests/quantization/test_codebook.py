@@ -200,6 +200,17 @@ def test_sharing_changes_the_weights_to_their_means_only():
         assert torch.equal(layer.bias, old.bias)
 
 
+def test_sharing_in_a_deep_copy_leaves_the_masked_original():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5))
+    parametrize.register_parametrization(model[0], "weight", nn.ReLU())
+    before = model[0].weight.clone()
+    other = copy.deepcopy(model)
+    share_weights_(other, bits=8)
+    assert torch.equal(before, model[0].weight)
+    assert torch.equal(before, other[0].weight)
+
+
 def test_sharing_refuses_without_a_change():
     model = net()
     with pytest.raises(ValueError, match=r"^filter_fn must choose at least 1 layer"):

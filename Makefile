@@ -36,6 +36,7 @@ bench: $(VENV)/all.stamp ## measure what benchmarks/ claims: hours
 	$(BIN)/python -m benchmarks.structured_pruning
 	$(BIN)/python -m benchmarks.deep_compression
 	$(BIN)/python -m benchmarks.distillation
+	$(BIN)/python -m benchmarks.pretrained
 
 clean: ## remove what was built, not what you wrote
 	rm -rf $(VENV) build dist artifacts

@@ -10,13 +10,17 @@ stays as it is, and the model an ordinary module. Biases, norms and embeddings a
 alone: they are small, and errors there cost most.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from mlopt_edu.quantization.methods import Layer, Quantization
 
 Filter = Callable[[str, nn.Module], bool]
+M = TypeVar("M", bound=nn.Module)
 
 
 def is_linear(name: str, module: nn.Module) -> bool:
@@ -54,6 +58,18 @@ def quantize_(
         >>> [type(layer).__name__ for layer in model]
         ['WeightOnlyLinear', 'ReLU', 'WeightOnlyLinear']
     """
+    layers = choose_layers(model, filter_fn)
+    replace_modules_(model, method.replacements(model, layers))
+
+
+def choose_layers(model: nn.Module, filter_fn: Filter) -> dict[str, Layer]:
+    """Return the layers that a filter chooses, by name.
+
+    Raises:
+        TypeError: If it chooses a module that cannot be quantized.
+        ValueError: If it chooses none, or one without weights, or the model is itself a
+            layer.
+    """
     chosen = {
         name: module
         for name, module in model.named_modules()
@@ -76,10 +92,10 @@ def quantize_(
         if layer.weight.numel() == 0:
             raise ValueError(f"layer {name!r} must have weights, got none")
         layers[name] = layer
-    replace_modules_(model, method.replacements(model, layers))
+    return layers
 
 
-def replace_modules_(model: nn.Module, new: dict[str, nn.Module]) -> None:
+def replace_modules_(model: nn.Module, new: Mapping[str, nn.Module]) -> None:
     """Put modules in the places of others, and in all further places of those."""
     by_old = {model.get_submodule(name): module for name, module in new.items()}
     for old, module in by_old.items():
@@ -88,3 +104,22 @@ def replace_modules_(model: nn.Module, new: dict[str, nn.Module]) -> None:
         for name, child in parent._modules.items():
             if child in by_old:
                 parent._modules[name] = by_old[child]
+
+
+def without_parametrizations(layer: M) -> M:
+    """Return the layer itself, or one of plain parameters that computes the same.
+
+    torch's own removal would also break every copy of the layer: they share a class.
+    """
+    if not parametrize.is_parametrized(layer):
+        return layer
+    plain = copy.deepcopy(layer)
+    parametrized = {
+        name: nn.Parameter(getattr(layer, name).detach().clone())
+        for name in layer.parametrizations  # type: ignore[union-attr]
+    }
+    plain.__class__ = type(layer).__mro__[1]
+    del plain.parametrizations
+    for name, parameter in parametrized.items():
+        plain.register_parameter(name, parameter)
+    return plain

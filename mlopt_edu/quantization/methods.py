@@ -99,11 +99,11 @@ class WeightOnly:
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:
             raise ValueError(f"bits must lie between 2 and 8, got {self.bits}")
-        _check_group_size(self.group_size)
+        check_group_size(self.group_size)
 
     def pack(self, weight: Tensor) -> PackedWeight:
         """Return the weight, packed."""
-        size = _size_of_groups(weight, self.group_size)
+        size = size_of_groups(weight, self.group_size)
         values, scale, zero_point = quantize_weight(
             weight,
             bits=self.bits,
@@ -124,7 +124,7 @@ class WeightOnly:
         self, model: nn.Module, layers: Mapping[str, Layer]
     ) -> dict[str, nn.Module]:
         """Return layers with packed weights."""
-        return _packed(layers, self.pack)
+        return pack_layers(layers, self.pack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class NF4:
 
     def pack(self, weight: Tensor) -> PackedWeight:
         """Return the weight, packed."""
-        size = _size_of_groups(weight, self.block_size)
+        size = size_of_groups(weight, self.block_size)
         codes, scale = nf4_quantize(weight, block_size=size)
         return PackedWeight.pack(
             codes,
@@ -164,7 +164,7 @@ class NF4:
         self, model: nn.Module, layers: Mapping[str, Layer]
     ) -> dict[str, nn.Module]:
         """Return layers with packed weights."""
-        return _packed(layers, self.pack)
+        return pack_layers(layers, self.pack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +186,11 @@ class Ternary:
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold >= 0:
             raise ValueError(f"threshold must be at least 0, got {self.threshold}")
-        _check_group_size(self.group_size)
+        check_group_size(self.group_size)
 
     def pack(self, weight: Tensor) -> PackedWeight:
         """Return the weight, packed."""
-        size = _size_of_groups(weight, self.group_size)
+        size = size_of_groups(weight, self.group_size)
         groups = PerGroup(size)
         codes, scale = (
             optimal_ternary(weight, granularity=groups)
@@ -205,7 +205,7 @@ class Ternary:
         self, model: nn.Module, layers: Mapping[str, Layer]
     ) -> dict[str, nn.Module]:
         """Return layers with packed weights."""
-        return _packed(layers, self.pack)
+        return pack_layers(layers, self.pack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,11 +222,11 @@ class Binary:
     group_size: int | None = None
 
     def __post_init__(self) -> None:
-        _check_group_size(self.group_size)
+        check_group_size(self.group_size)
 
     def pack(self, weight: Tensor) -> PackedWeight:
         """Return the weight, packed."""
-        size = _size_of_groups(weight, self.group_size)
+        size = size_of_groups(weight, self.group_size)
         signs, scale = binarize(weight, granularity=PerGroup(size))
         return PackedWeight.pack(
             (signs > 0).to(torch.uint8),
@@ -241,7 +241,7 @@ class Binary:
         self, model: nn.Module, layers: Mapping[str, Layer]
     ) -> dict[str, nn.Module]:
         """Return layers with packed weights."""
-        return _packed(layers, self.pack)
+        return pack_layers(layers, self.pack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +276,7 @@ class Codebook:
         self, model: nn.Module, layers: Mapping[str, Layer]
     ) -> dict[str, nn.Module]:
         """Return layers with packed weights."""
-        return _packed(layers, self.pack)
+        return pack_layers(layers, self.pack)
 
 
 def _int8(
@@ -290,9 +290,10 @@ def _int8(
         raise ValueError(f"layer {name!r}: {error}") from error
 
 
-def _packed(
+def pack_layers(
     layers: Mapping[str, Layer], pack: Callable[[Tensor], PackedWeight]
 ) -> dict[str, nn.Module]:
+    """Return layers with the weights that `pack` makes, and the biases as they are."""
     new: dict[str, nn.Module] = {}
     for name, layer in layers.items():
         weight, bias = layer.weight, layer.bias
@@ -307,12 +308,13 @@ def _packed(
     return new
 
 
-def _size_of_groups(weight: Tensor, size: int | None) -> int:
+def size_of_groups(weight: Tensor, size: int | None) -> int:
     """Return how many entries of a row share a scale: no more than it has."""
     row = weight[0].numel()
     return row if size is None else min(size, row)
 
 
-def _check_group_size(size: int | None) -> None:
+def check_group_size(size: int | None) -> None:
+    """Refuse a size that no group can have."""
     if size is not None and size < 1:
         raise ValueError(f"group_size must be at least 1, got {size}")

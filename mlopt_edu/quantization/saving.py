@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from mlopt_edu.quantization.apply import replace_modules_
 from mlopt_edu.quantization.conv import Int8Conv, WeightOnlyConv
 from mlopt_edu.quantization.linear import Int8Linear, WeightOnlyLinear
+from mlopt_edu.quantization.scaled_input import ScaledInput
 
 _FORMAT = "mlopt_edu.quantization 1"
 _LAYERS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Int8Conv, Int8Linear, WeightOnlyConv, WeightOnlyLinear)
+    for kind in (Int8Conv, Int8Linear, ScaledInput, WeightOnlyConv, WeightOnlyLinear)
 }
 
 
@@ -40,11 +41,11 @@ def save_quantized(path: str | os.PathLike[str], model: nn.Module) -> None:
         ValueError: If a tensor of the state is not dense.
     """
     save_file, _, _ = _safetensors()
-    formats = {
-        name: {"kind": type(module).__name__, "spec": module.spec()}
-        for name, module in model.named_modules(remove_duplicate=False)
-        if type(module) in _LAYERS.values()
-    }
+    formats: dict[str, dict[str, Any]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        is_part = name.rpartition(".")[0] in formats  # its format is in the whole's
+        if type(module) in _LAYERS.values() and not is_part:
+            formats[name] = {"kind": type(module).__name__, "spec": module.spec()}
     tensors: dict[str, Tensor] = {}
     same: dict[str, str] = {}
     first: dict[tuple[object, ...], str] = {}

@@ -127,6 +127,31 @@ def end_for_length(step: int, begin: int, end: int, final: float) -> float:
 
 
 @cubic_sparsity.mistake
+def step_over_end(step: int, begin: int, end: int, final: float) -> float:
+    """Both ends are right. In between you count the way from step 0, not `begin`."""
+    if not begin < step < end:
+        return cubic_sparsity_reference(step, begin, end, final)
+    return final * (1 - (1 - step / end) ** 3)
+
+
+@cubic_sparsity.mistake
+def end_for_length_in_between(step: int, begin: int, end: int, final: float) -> float:
+    """Both ends are right. In between divide by the length of the way, `end - begin`.
+
+    You divide by `end`, so that it jumps in the last step.
+    """
+    if not begin < step < end:
+        return cubic_sparsity_reference(step, begin, end, final)
+    return final * (1 - (1 - (step - begin) / end) ** 3)
+
+
+@cubic_sparsity.mistake
+def zero_from_the_end(step: int, begin: int, end: int, final: float) -> float:
+    """From the end on you give 0: all weights would come back. It stays `final`."""
+    return cubic_sparsity_reference(step, begin, end, final) if step < end else 0.0
+
+
+@cubic_sparsity.mistake
 def zero_after_the_end(step: int, begin: int, end: int, final: float) -> float:
     """After the end you give 0: all weights would come back. It stays `final`."""
     value = cubic_sparsity_reference(step, begin, end, final)

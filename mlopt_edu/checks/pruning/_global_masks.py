@@ -42,7 +42,11 @@ def _networks(rng: np.random.Generator) -> Iterator[Case]:
         "a layer of small weights, which goes", {"params": params, "amount": 0.5}
     )
     biases = [1e-6 * rng.normal(size=9), rng.normal(size=(4, 3)), np.zeros(9)]
-    yield Case("biases of 0", {"params": biases, "amount": 0.25})
+    biases[2] += 1e-8 * rng.normal(size=9)
+    yield Case("biases near 0", {"params": biases, "amount": 0.26})
+    zeros = [rng.normal(size=(3, 4)), np.zeros(3), rng.normal(size=(2, 3))]
+    zeros[0][1, 2] = 0
+    yield Case("zeros, and nothing goes", {"params": zeros, "amount": 0.0})
     norms = [10 + rng.normal(size=8), rng.normal(size=(3, 8)), rng.normal(size=(2, 3))]
     yield Case("norms larger than all weights", {"params": norms, "amount": 0.6})
 
@@ -131,6 +135,49 @@ def biases_counted(params: list[Array], amount: float) -> Masks:
 
 
 @global_masks.mistake
+def filters_spared(params: list[Array], amount: float) -> Masks:
+    """You spare the convolution: its filters have four axes and are weights too.
+
+    A weight has two axes *or more*.
+    """
+    sizes = np.concatenate([np.abs(p).ravel() for p in params if p.ndim == 2])
+    threshold = np.append(np.sort(sizes), np.inf)[round(amount * len(sizes))]
+    return tuple((p.ndim != 2) | (np.abs(p) >= threshold) for p in params)
+
+
+@global_masks.mistake
+def zeros_masked(params: list[Array], amount: float) -> Masks:
+    """Your masks are False wherever a weight is 0, even where it stays.
+
+    The mask says what is pruned. It does not follow from the pruned weights, `!= 0`.
+    """
+    masks = global_masks_reference(params, amount)
+    pairs = zip(params, masks, strict=True)
+    return tuple((p != 0) & m if _is_weight(p) else m for p, m in pairs)
+
+
+@global_masks.mistake
+def zeros_masked_in_biases_too(params: list[Array], amount: float) -> Masks:
+    """Your masks are False wherever a number is 0, in biases too, even where it stays.
+
+    The mask says what is pruned. It does not follow from the pruned arrays, `!= 0`.
+    """
+    masks = global_masks_reference(params, amount)
+    return tuple((p != 0) & m for p, m in zip(params, masks, strict=True))
+
+
+@global_masks.mistake
+def threshold_of_none(params: list[Array], amount: float) -> Masks:
+    """If no weight is to go, all go: `sizes[n_pruned - 1]` is `sizes[-1]` then.
+
+    That is the largest size. The smallest that *stays* is `sizes[n_pruned]`.
+    """
+    sizes = np.sort(np.concatenate([size.ravel() for size in _sizes(params)]))
+    threshold = sizes[round(amount * len(sizes)) - 1]
+    return tuple((p.ndim < 2) | (np.abs(p) > threshold) for p in params)
+
+
+@global_masks.mistake
 def biases_masked(params: list[Array], amount: float) -> Masks:
     """The weights are right. But the masks of biases and norms are False: all True."""
     masks = global_masks_reference(params, amount)
@@ -185,6 +232,12 @@ def share_that_stays(params: list[Array], amount: float) -> Masks:
 def rounded_down(params: list[Array], amount: float) -> Masks:
     """One weight too many may stay: `int` cuts fractions off, `round` does not."""
     return _cut(params, _sizes(params), int(amount * _count(params)))
+
+
+@global_masks.mistake
+def rounded_up(params: list[Array], amount: float) -> Masks:
+    """One weight too many may go: 3.2 of them are 3. Use `round`."""
+    return _cut(params, _sizes(params), int(np.ceil(amount * _count(params))))
 
 
 @global_masks.mistake

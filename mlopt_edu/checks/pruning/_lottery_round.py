@@ -37,10 +37,13 @@ def _rounds(rng: np.random.Generator) -> Iterator[Case]:
         ((5, 5), 10, 0.0, "amount 0"),
         ((5, 5), 10, 1.0, "amount 1"),
         ((4, 3), 12, 0.2, "nothing is left"),
+        ((4, 4), 4, 0.25, "a weight starts from 0 and stays"),
     ):
         keep = (rng.permutation(int(np.prod(shape))) >= gone).reshape(shape)
         initial = rng.normal(size=shape)
         trained = keep * (0.3 * initial + rng.normal(size=shape))
+        if label == "a weight starts from 0 and stays":
+            initial.flat[np.argmax(np.abs(trained))] = 0
         inputs = {"initial": initial, "trained": trained, "keep_mask": keep}
         yield Case(label, {**inputs, "amount": amount})
         if label == "a later round":
@@ -133,6 +136,63 @@ def gone_pruned_again(
 
 
 @lottery_round.mistake
+def gone_ranked_too(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """You rank all weights, those that are gone too: too little goes where they are 0.
+
+    They take up the first places. Rank only those that are left.
+    """
+    keep = keep_mask & (places(np.abs(trained)) >= _number(keep_mask, amount))
+    return keep, keep * initial
+
+
+@lottery_round.mistake
+def left_means_not_0(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """You take what is left from `trained != 0`: a weight that is gone may have moved.
+
+    Only `keep_mask` says what is left.
+    """
+    return lottery_round_reference(initial, trained, trained != 0, amount)
+
+
+@lottery_round.mistake
+def mask_from_the_weights(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """Your mask is False where a weight starts from 0, though it stays.
+
+    The mask comes from the ranking. It does not follow from the weights, `!= 0`.
+    """
+    _, weight = lottery_round_reference(initial, trained, keep_mask, amount)
+    return weight != 0, weight
+
+
+@lottery_round.mistake
+def old_mask_forgotten(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """Your mask says what goes in *this* round; what was gone before is True again.
+
+    Start from a copy of `keep_mask`, or combine the two with `&`.
+    """
+    keep, _ = lottery_round_reference(initial, trained, keep_mask, amount)
+    fresh = keep | ~keep_mask
+    return fresh, fresh * initial
+
+
+@lottery_round.mistake
+def true_where_it_goes(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """The weights are right; your mask is True where they *go*. True means it stays."""
+    keep, weight = lottery_round_reference(initial, trained, keep_mask, amount)
+    return ~keep, weight
+
+
+@lottery_round.mistake
 def total_share(
     initial: Array, trained: Array, keep_mask: Mask, amount: float
 ) -> Ticket:
@@ -211,6 +271,16 @@ def rounded_down(
 ) -> Ticket:
     """One weight too many may stay: `int` cuts fractions off, `round` does not."""
     n_pruned = int(amount * np.sum(keep_mask))
+    keep = _keep(np.abs(trained), keep_mask, n_pruned)
+    return keep, keep * initial
+
+
+@lottery_round.mistake
+def rounded_up(
+    initial: Array, trained: Array, keep_mask: Mask, amount: float
+) -> Ticket:
+    """One weight too many may go: 3.2 of them are 3. Use `round`."""
+    n_pruned = int(np.ceil(amount * np.sum(keep_mask)))
     keep = _keep(np.abs(trained), keep_mask, n_pruned)
     return keep, keep * initial
 

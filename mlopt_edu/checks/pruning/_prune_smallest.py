@@ -160,6 +160,17 @@ def quantile_for_count(weight: Array, amount: float) -> Array:
 
 
 @prune_smallest.mistake
+def threshold_of_none(weight: Array, amount: float) -> Array:
+    """If no weight is to go, all go: `sizes[n_pruned - 1]` is `sizes[-1]` then.
+
+    That is the largest size. A place in the ranking, `>= n_pruned`, has no such gap.
+    """
+    sizes = np.sort(np.abs(weight), axis=None)
+    threshold = sizes[round(amount * weight.size) - 1]
+    return np.where(np.abs(weight) > threshold, weight, 0.0)
+
+
+@prune_smallest.mistake
 def share_taken_for_percent(weight: Array, amount: float) -> Array:
     """Hardly a weight goes: `np.percentile` wants 50 where `amount` is 0.5."""
     size = np.abs(weight)

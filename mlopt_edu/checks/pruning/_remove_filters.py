@@ -210,6 +210,30 @@ def by_importance(conv: Array, norm: Norm, linear: Array, n_keep: int) -> Outcom
 
 
 @remove_filters.mistake
+def by_importance_upwards(
+    conv: Array, norm: Norm, linear: Array, n_keep: int
+) -> Outcome:
+    """The right channels stay, but `argsort` lists them from small to large scale.
+
+    Leave them in their order: sort the indices.
+    """
+    order = np.argsort(np.abs(norm[0]))[len(conv) - n_keep :]
+    return _cut(conv, norm, linear, order)
+
+
+@remove_filters.mistake
+def everything_zeroed(conv: Array, norm: Norm, linear: Array, n_keep: int) -> Outcome:
+    """You set channels to 0, and every shape is what it was: nothing gets faster.
+
+    Take them out of all three.
+    """
+    stays = np.isin(np.arange(len(conv)), _largest(np.abs(norm[0]), n_keep))
+    columns = np.repeat(stays, linear.shape[1] // len(conv))
+    vectors = tuple(vector * stays for vector in norm)
+    return conv * stays[:, None, None, None], vectors, linear * columns
+
+
+@remove_filters.mistake
 def first_channels_kept(conv: Array, norm: Norm, linear: Array, n_keep: int) -> Outcome:
     """You keep the first channels; keep those with the largest scales."""
     return _cut(conv, norm, linear, np.arange(n_keep))

@@ -35,8 +35,11 @@ def _classifiers(rng: np.random.Generator) -> Iterator[Case]:
         (30, 8, 4, 0.0, "amount 0"),
         (30, 8, 4, 1.0, "only the bias is left"),
         (1, 6, 3, 0.8, "one example"),
+        (50, 8, 3, 0.1, "8 of 24 are 0 already"),
     ):
         weight = rng.normal(size=(classes, d)) * rng.uniform(0.2, 2, size=d)
+        if label == "8 of 24 are 0 already":
+            weight.flat[::3] = 0
         X, bias = rng.normal(size=(n, d)), rng.normal(size=classes)
         labels = np.argmax(X @ weight.T + bias, axis=1)
         wrong = rng.random(n) < 0.15
@@ -129,6 +132,46 @@ def row_pointer_left_out(
     """The row pointer is missing in the bytes: one entry a row, and one more."""
     pruned, n_values, _ = _stored(weight, amount)
     return _accuracy(X, labels, pruned, bias), 8 * n_values
+
+
+@sparse_report.mistake
+def one_pointer_short(
+    X: Array, labels: Integers, weight: Array, bias: Array, amount: float
+) -> Outcome:
+    """The bytes lack 4: the row pointer has one entry *more* than there are rows."""
+    pruned, n_values, n_pointers = _stored(weight, amount)
+    return _accuracy(X, labels, pruned, bias), 4 * (2 * n_values + n_pointers - 1)
+
+
+@sparse_report.mistake
+def stored_zeros_counted(
+    X: Array, labels: Integers, weight: Array, bias: Array, amount: float
+) -> Outcome:
+    """You work out how many values stay; weights that were 0 before are not stored.
+
+    Count what is in the three arrays.
+    """
+    pruned, _, n_pointers = _stored(weight, amount)
+    n_values = weight.size - round(amount * weight.size)
+    return _accuracy(X, labels, pruned, bias), 4 * (2 * n_values + n_pointers)
+
+
+@sparse_report.mistake
+def number_right(
+    X: Array, labels: Integers, weight: Array, bias: Array, amount: float
+) -> Outcome:
+    """This is the *number* of examples that are right; divide by how many there are."""
+    accuracy, n_bytes = sparse_report_reference(X, labels, weight, bias, amount)
+    return accuracy * len(X), n_bytes
+
+
+@sparse_report.mistake
+def accuracy_in_percent(
+    X: Array, labels: Integers, weight: Array, bias: Array, amount: float
+) -> Outcome:
+    """Your accuracy is in percent; it is a share, at most 1."""
+    accuracy, n_bytes = sparse_report_reference(X, labels, weight, bias, amount)
+    return 100 * accuracy, n_bytes
 
 
 @sparse_report.mistake

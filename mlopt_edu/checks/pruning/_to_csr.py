@@ -36,8 +36,11 @@ def _matrices(rng: np.random.Generator) -> Iterator[Case]:
     weight = rng.normal(size=(6, 5))
     weight[[0, 3, 5]] = 0
     yield Case("the first and last row are empty", {"weight": weight})
-    small = 1e-9 * rng.normal(size=(3, 4)) * (rng.random((3, 4)) < 0.6)
+    small = 1e-30 * rng.normal(size=(3, 4)) * (rng.random((3, 4)) < 0.6)
     yield Case("tiny numbers", {"weight": small})
+    # 8 bits cannot count that far.
+    mask = rng.random((3, 300)) < 0.9
+    yield Case("300 columns", {"weight": mask * rng.normal(size=mask.shape)})
 
 
 to_csr = Task(
@@ -128,6 +131,12 @@ def zeros_stored(weight: Array) -> Csr:
 def negative_ones_lost(weight: Array) -> Csr:
     """The negative numbers are lost: keep what is *not* 0, not what is above 0."""
     return to_csr_reference(np.maximum(weight, 0))
+
+
+@to_csr.mistake
+def tiny_ones_lost(weight: Array) -> Csr:
+    """You take tiny numbers for 0: only 0 itself is left out."""
+    return to_csr_reference(np.where(np.abs(weight) > 1e-8, weight, 0))
 
 
 @to_csr.mistake

@@ -289,6 +289,75 @@ def one_step_late(
 
 
 @train_pruned.mistake
+def not_before_the_first_step(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: float,
+    keep_mask: Mask,
+    lr: float,
+    momentum: float,
+    prune_after: int,
+    steps: int,
+) -> Fit:
+    """You ask for the mask after a step only; `prune_after` may be 0.
+
+    Then the weights are 0 before the first step.
+    """
+    late = max(prune_after, 1)
+    return train_pruned_reference(X, y, w, b, keep_mask, lr, momentum, late, steps)
+
+
+@train_pruned.mistake
+def not_after_the_last_step(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: float,
+    keep_mask: Mask,
+    lr: float,
+    momentum: float,
+    prune_after: int,
+    steps: int,
+) -> Fit:
+    """You decide on the mask before a step only; `prune_after` may be `steps`.
+
+    Then no step follows, and the weights become 0 all the same.
+    """
+    when = steps + 1 if prune_after == steps else prune_after
+    return train_pruned_reference(X, y, w, b, keep_mask, lr, momentum, when, steps)
+
+
+@train_pruned.mistake
+def one_after_the_other(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: float,
+    keep_mask: Mask,
+    lr: float,
+    momentum: float,
+    prune_after: int,
+    steps: int,
+) -> Fit:
+    """You move `w` first, and the slope of `b` sees the new `w`.
+
+    Both slopes belong to the same point: take both before you move either.
+    """
+    velocity_w, velocity_b = np.zeros(w.shape), 0.0
+    for done in range(steps + 1):
+        if done >= prune_after:
+            w = w * keep_mask
+        if done == steps:
+            break
+        velocity_w = momentum * velocity_w + X.T @ (X @ w + b - y) / len(y)
+        w = w - lr * velocity_w
+        velocity_b = momentum * velocity_b + float(np.mean(X @ w + b - y))
+        b = b - lr * velocity_b
+    return w, b
+
+
+@train_pruned.mistake
 def never_pruned(
     X: Array,
     y: Array,

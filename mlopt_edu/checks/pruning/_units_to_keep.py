@@ -75,6 +75,7 @@ units_to_keep = Task(
     reference=units_to_keep_reference,
     draw=_layers,
     forbid=LIBRARIES,
+    rtol=3e-7,  # between log(p + 1e-8), which is near enough, and log(p + 1e-7)
     hints=(
         "A unit gives 0 for every input. How many bins does it fill, what is its "
         "entropy, and would anybody miss it?",
@@ -182,7 +183,7 @@ def range_from_zero(activations: Array, bins: int, n_pruned: int) -> Outcome:
     """Your bins start at 0; they start at the unit's smallest activation."""
     scores = []
     for unit in activations.T:
-        counts, _ = np.histogram(np.abs(unit), bins, range=(0, np.abs(unit).max()))
+        counts, _ = np.histogram(unit, bins, range=(0, max(unit.max(), 0)))
         scores.append(_entropy(counts[counts > 0] / len(unit)))
     return _keep(scores, n_pruned)
 
@@ -242,6 +243,39 @@ def largest_dropped(activations: Array, bins: int, n_pruned: int) -> Outcome:
         counts = np.bincount(places, minlength=bins)[:bins]
         scores.append(_entropy(counts[counts > 0] / len(unit)))
     return _keep(scores, n_pruned)
+
+
+@units_to_keep.mistake
+def largest_in_a_bin_of_its_own(
+    activations: Array, bins: int, n_pruned: int
+) -> Outcome:
+    """The largest activation gets a bin of its own, one more than `bins`.
+
+    The last bin includes its upper end. `np.digitize` leaves it out.
+    """
+    scores = []
+    for unit in activations.T:
+        edges = np.linspace(unit.min(), unit.max(), bins + 1)
+        _, counts = np.unique(np.digitize(unit, edges), return_counts=True)
+        scores.append(_entropy(counts / len(unit)))
+    return _keep(scores, n_pruned)
+
+
+@units_to_keep.mistake
+def slice_up_to_minus_0(activations: Array, bins: int, n_pruned: int) -> Outcome:
+    """If no unit is to go, all go: `[:-n_pruned]` is `[:0]` then, which is empty.
+
+    Sort from the lowest and take `[n_pruned:]`.
+    """
+    entropies, keep = units_to_keep_reference(activations, bins, n_pruned)
+    return entropies, keep if n_pruned else keep[:0]
+
+
+@units_to_keep.mistake
+def only_of_those_that_stay(activations: Array, bins: int, n_pruned: int) -> Outcome:
+    """You return the entropies of the units that stay; return those of all units."""
+    entropies, keep = units_to_keep_reference(activations, bins, n_pruned)
+    return entropies[keep], keep
 
 
 @units_to_keep.mistake

@@ -44,6 +44,10 @@ def _layers(rng: np.random.Generator) -> Iterator[Case]:
             inputs = inputs * (np.arange(columns) != 4)
             case = {"weight": weight, "inputs": inputs, "amount": 0.1}
             yield Case("an input that is always 0", case)
+        if label == "amount 0":
+            weight = weight * (np.arange(columns) != 2)
+            case = {"weight": weight, "inputs": inputs, "amount": 0.0}
+            yield Case("zeros, and nothing goes", case)
 
 
 wanda_mask = Task(
@@ -93,7 +97,10 @@ def one_ranking_for_all_rows(weight: Array, inputs: Array, amount: float) -> Mas
 
 @wanda_mask.mistake
 def magnitude_alone(weight: Array, inputs: Array, amount: float) -> Mask:
-    """This is magnitude, row by row: the inputs are not used."""
+    """This ranks a row by magnitude: no input counts for more than another.
+
+    Each input has a norm of its own, over the examples, so one for each column.
+    """
     return _by(np.abs(weight), amount)
 
 
@@ -113,7 +120,7 @@ def small_ones_kept(weight: Array, inputs: Array, amount: float) -> Mask:
 
 @wanda_mask.mistake
 def mean_size_of_inputs(weight: Array, inputs: Array, amount: float) -> Mask:
-    """You take the mean *size* of each input; the Euclidean norm squares first.
+    """You take the mean (or sum) of each input's *sizes*; its norm squares them first.
 
     A feature that is rare and large then counts for more.
     """
@@ -124,6 +131,36 @@ def mean_size_of_inputs(weight: Array, inputs: Array, amount: float) -> Mask:
 def mean_of_inputs(weight: Array, inputs: Array, amount: float) -> Mask:
     """You take the mean of each input, where plus and minus cancel; take its norm."""
     return _by(np.abs(weight * _examples(inputs).mean(axis=0)), amount)
+
+
+@wanda_mask.mistake
+def sum_with_its_sign(weight: Array, inputs: Array, amount: float) -> Mask:
+    """You add up each input as it is: plus and minus cancel, and scores are negative.
+
+    The Euclidean norm squares first.
+    """
+    return _by(np.abs(weight) * _examples(inputs).sum(axis=0), amount)
+
+
+@wanda_mask.mistake
+def threshold_of_none(weight: Array, inputs: Array, amount: float) -> Mask:
+    """If none of a row is to go, all go: the score number `n_pruned - 1` is the last.
+
+    That is the largest. The smallest that *stays* has the number `n_pruned`.
+    """
+    scores = np.abs(weight) * _norms(inputs)
+    number = round(amount * weight.shape[1]) - 1
+    return np.asarray(scores > np.sort(scores, axis=1)[:, [number]])
+
+
+@wanda_mask.mistake
+def zeros_masked(weight: Array, inputs: Array, amount: float) -> Mask:
+    """Your mask is False wherever a weight is 0, even where nothing goes.
+
+    The mask says what is pruned. It does not follow from the pruned weights, `!= 0`.
+    """
+    stays = wanda_mask_reference(weight, inputs, amount)
+    return stays & np.not_equal(weight, 0)
 
 
 @wanda_mask.mistake
@@ -191,6 +228,23 @@ def rounded_down(weight: Array, inputs: Array, amount: float) -> Mask:
     """One weight too many may stay in a row: `int` cuts fractions off; use `round`."""
     scores = np.abs(weight) * _norms(inputs)
     return _row_by_row(scores, int(amount * weight.shape[1]))
+
+
+@wanda_mask.mistake
+def rounded_up(weight: Array, inputs: Array, amount: float) -> Mask:
+    """One weight too many may go in a row: 3.2 of them are 3. Use `round`."""
+    scores = np.abs(weight) * _norms(inputs)
+    return _row_by_row(scores, int(np.ceil(amount * weight.shape[1])))
+
+
+@wanda_mask.mistake
+def order_for_place(weight: Array, inputs: Array, amount: float) -> Mask:
+    """One `argsort` lists *which* score is smallest, next, …: no score's place.
+
+    A second `argsort` along the same axis turns that list into places.
+    """
+    order = np.argsort(np.abs(weight) * _norms(inputs), axis=1)
+    return np.asarray(order >= round(amount * weight.shape[1]))
 
 
 @wanda_mask.mistake

@@ -135,6 +135,12 @@ def cubic_sparsity_by_interp(step, begin, end, final):
     return final * (1 - np.interp(step, [begin, end], [1, 0]) ** 3)
 
 
+def cubic_sparsity_clamped_at_last(step, begin, end, final):
+    # The cubic only rises, so the clamp may come last.
+    value = final * (1 - (1 - (step - begin) / (end - begin)) ** 3)
+    return min(max(value, 0), final)
+
+
 def train_pruned_in_place(X, y, w, b, keep_mask, lr, momentum, prune_after, steps):
     w, velocity, velocity_b = w.copy(), np.zeros_like(w), 0
     if prune_after == 0:
@@ -215,6 +221,25 @@ def train_pruned_by_autograd(X, y, w, b, keep_mask, lr, momentum, prune_after, s
     return params
 
 
+def train_pruned_by_freezing(X, y, w, b, keep_mask, lr, momentum, prune_after, steps):
+    # Without velocity and without gradient a weight at 0 needs no second mask.
+    velocity_w, velocity_b, moves = np.zeros(len(w)), 0.0, np.full(len(w), True)
+    w = [float(value) for value in w]
+    for step in range(steps + 1):
+        if step == prune_after:
+            moves = keep_mask
+            velocity_w = np.where(moves, velocity_w, 0)
+            w = [value if stays else 0.0 for value, stays in zip(w, moves, strict=True)]
+        if step < steps:
+            error = [sum(x * w) + b - t for x, t in zip(X, y, strict=True)]
+            slope = np.mean([e * x for e, x in zip(error, X, strict=True)], axis=0)
+            velocity_w = momentum * velocity_w + slope * moves
+            velocity_b = momentum * velocity_b + sum(error) / len(error)
+            w = [value - lr * v for value, v in zip(w, velocity_w, strict=True)]
+            b -= lr * velocity_b
+    return w, b
+
+
 def lottery_round_among_the_left(initial, trained, keep_mask, amount):
     left = np.flatnonzero(keep_mask)
     order = left[np.argsort(np.abs(trained.ravel()[left]))]
@@ -255,6 +280,16 @@ def lottery_round_of_floats(initial, trained, keep_mask, amount):
     return keep.astype(np.float32), weight.astype(np.float32)
 
 
+def lottery_round_by_loop(initial, trained, keep_mask, amount):
+    left = [place for place in np.ndindex(keep_mask.shape) if keep_mask[place]]
+    left.sort(key=lambda place: -abs(trained[place]))
+    stays = left[: len(left) - round(amount * len(left))]
+    keep, weight = np.zeros(initial.shape), np.zeros(initial.shape)
+    for place in stays:
+        keep[place], weight[place] = 1, initial[place]
+    return keep.tolist(), weight.tolist()
+
+
 def wanda_mask_row_by_row(weight, inputs, amount):
     norms = np.linalg.norm(inputs.reshape(-1, weight.shape[1]), axis=0)
     mask = np.ones(weight.shape, dtype=bool)
@@ -285,6 +320,19 @@ def wanda_mask_by_the_change_of_outputs(weight, inputs, amount):
 
 def wanda_mask_of_ones(weight, inputs, amount):
     return wanda_mask_by_squares(weight, inputs, amount).astype(int)
+
+
+def wanda_mask_in_plain_lists(weight, inputs, amount):
+    squares = [0.0] * weight.shape[1]
+    for place in np.ndindex(inputs.shape):
+        squares[place[-1]] += inputs[place] ** 2
+    mask = []
+    for row in weight.tolist():
+        scores = [abs(w) * math.sqrt(s) for w, s in zip(row, squares, strict=True)]
+        order = sorted(range(len(row)), key=scores.__getitem__)
+        gone = set(order[: round(amount * len(row))])
+        mask.append([column not in gone for column in range(len(row))])
+    return mask
 
 
 def units_to_keep_by_scipy(activations, bins, n_pruned):
@@ -331,6 +379,12 @@ def units_to_keep_by_counts(activations, bins, n_pruned):
         counts = counts[counts > 0]
         found[i] = np.log2(n) - np.sum(counts * np.log2(counts)) / n
     return found, np.sort(np.argsort(-found)[: len(found) - n_pruned])
+
+
+def units_to_keep_with_a_tiny_eps(activations, bins, n_pruned):
+    shares = [np.histogram(unit, bins)[0] / len(unit) for unit in activations.T]
+    found = [-np.sum(p * np.log2(p + 1e-8)) for p in shares]
+    return found, np.sort(np.argsort(found)[n_pruned:])
 
 
 def remove_units_by_loop(layers, keep):
@@ -534,6 +588,7 @@ ALTERNATIVES = {
         cubic_sparsity_by_clamping_the_step,
         cubic_sparsity_by_torch,
         cubic_sparsity_by_interp,
+        cubic_sparsity_clamped_at_last,
     ],
     "train_pruned": [
         train_pruned_in_place,
@@ -541,6 +596,7 @@ ALTERNATIVES = {
         train_pruned_in_the_forward_pass,
         train_pruned_with_the_bias_in_w,
         train_pruned_by_autograd,
+        train_pruned_by_freezing,
     ],
     "lottery_round": [
         lottery_round_among_the_left,
@@ -548,6 +604,7 @@ ALTERNATIVES = {
         lottery_round_by_topk,
         lottery_round_one_at_a_time,
         lottery_round_of_floats,
+        lottery_round_by_loop,
     ],
     "wanda_mask": [
         wanda_mask_row_by_row,
@@ -555,6 +612,7 @@ ALTERNATIVES = {
         wanda_mask_by_squares,
         wanda_mask_by_the_change_of_outputs,
         wanda_mask_of_ones,
+        wanda_mask_in_plain_lists,
     ],
     "units_to_keep": [
         units_to_keep_by_scipy,
@@ -562,6 +620,7 @@ ALTERNATIVES = {
         units_to_keep_with_empty_bins,
         units_to_keep_by_torch,
         units_to_keep_by_counts,
+        units_to_keep_with_a_tiny_eps,
     ],
     "remove_units": [
         remove_units_by_loop,

@@ -132,6 +132,8 @@ def _number_difference(expected: Any, got: Any, rtol: float) -> str:
 def _first_difference(
     right: np.ndarray[Any, Any], seen: np.ndarray[Any, Any], rtol: float
 ) -> str:
+    if seen.dtype == right.dtype and seen.tobytes() == right.tobytes():
+        return ""  # the usual case, many times faster than what follows
     size = seen.dtype.itemsize // (2 if seen.dtype.kind == "c" else 1)
     if rtol and seen.dtype.kind in "fc":
         rtol = max(rtol, _ROUNDING.get(size, 0.0))

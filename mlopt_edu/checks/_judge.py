@@ -184,7 +184,8 @@ def _picture(task: Task, case: Case, answer: Answer) -> dict[str, Any] | None:
     right = as_array(task.reference(*case.inputs.values()))
     for name, value in (("right", right), ("yours", as_array(answer.value))):
         try:
-            x, y = task.picture(case.inputs, value)
+            with np.errstate(all="ignore"):  # a wrong path may diverge
+                x, y = task.picture(case.inputs, value)
             points = np.column_stack([x, y]).astype(float)
         except (TypeError, ValueError, IndexError):
             return None

@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from mlopt_edu.checks import Task, tasks
-from mlopt_edu.checks._check import check_answer
+from mlopt_edu.checks import Case, Task, tasks
+from mlopt_edu.checks._answer import answer_cases
+from mlopt_edu.checks._check import PUBLIC_SEED, check_answer
+from mlopt_edu.checks._judge import judge
 from tests.checks import equivalents
 
 # (task, mutant): why no check can tell it from a right answer. A file an exercise.
@@ -117,14 +119,21 @@ def _changes(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
 
 
 def _replaced(tree: ast.Module, old: ast.AST, new: ast.AST) -> str:
-    class Replace(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> Any:
-            return new if node is old else self.generic_visit(node)
-
-    # A transformer changes the tree in place: give it a copy in which only `old` is
-    # still the same object, so that it is found there.
-    changed = Replace().visit(copy.deepcopy(tree, {id(old): old}))
-    return ast.unparse(ast.fix_missing_locations(changed))
+    """Return the program with `new` in the place of `old`; the tree stays as it is."""
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, field, new)
+                text = ast.unparse(tree)
+                setattr(parent, field, old)
+                return text
+            if isinstance(value, list) and any(item is old for item in value):
+                place = [item is old for item in value].index(True)
+                value[place] = new
+                text = ast.unparse(tree)
+                value[place] = old
+                return text
+    raise ValueError(f"{ast.unparse(old)} must be a part of the tree")
 
 
 def _compiled(text: str, reference: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,13 +146,24 @@ def _compiled(text: str, reference: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache  # two tests ask, and each answer takes seconds
 def survivors(task: Task) -> tuple[list[str], int]:
     """Return the mutants that pass the check, and how many there were."""
-    alive, total = [], 0
+    alive, total, cases = [], 0, task.cases(PUBLIC_SEED)
+    nameless = copy.copy(task)  # what the fault is called does not matter here
+    nameless.mistakes = []
     for mutant in mutants(task):
         total += 1
         answer = mutant.program if not task.is_value else _value(mutant.program)
-        if check_answer(task, answer).passed:
+        if _is_right(nameless, answer, cases) and check_answer(task, answer).passed:
             alive.append(mutant.change)
     return alive, total
+
+
+def _is_right(task: Task, answer: Any, cases: list[Case]) -> bool:
+    """Judge the cases one by one: a wrong program is found out by the first or so."""
+    for case in cases:
+        answers = answer_cases(answer, [case.inputs], seconds=task.seconds)
+        if not judge(task, [case], answers).passed:
+            return False
+    return True
 
 
 def _value(program: Callable[[], Any]) -> Any:

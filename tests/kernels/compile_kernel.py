@@ -2,8 +2,9 @@
 
 Run in a process of its own, because a process that interprets kernels cannot compile
 them. Reads `{"kernel": "module:name", "signature": {...}, "constexprs": {...},
-"capability": 80, "options": {...}}` from standard input. Addresses and sizes count as
-multiples of 16, which Triton compiles a case of its own for.
+"capability": 80, "options": {...}}` from each line of standard input, and writes a line
+for it. Addresses and sizes count as multiples of 16, which Triton compiles a case of
+its own for.
 """
 
 import importlib
@@ -55,4 +56,5 @@ def compile_kernel(kernel, signature, constexprs, capability, options):
 
 
 if __name__ == "__main__":
-    print(json.dumps(compile_kernel(**json.load(sys.stdin))))
+    for line in sys.stdin:
+        print(json.dumps(compile_kernel(**json.loads(line))), flush=True)

@@ -30,46 +30,61 @@ KERNELS = {
 }
 
 
-def compiled(kernel, signature, constexprs, capability, **options):
-    """Compile in a fresh process, without the interpreter and without a GPU."""
-    request = {
-        "kernel": kernel,
-        "signature": signature | {"n_elements": "i32"},
-        "constexprs": constexprs,
-        "capability": capability,
-        "options": options,
-    }
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory):
+    """A process without the interpreter and without a GPU, that compiles by request."""
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, HERE / "compile_kernel.py"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env=os.environ
-        | {"TRITON_INTERPRET": "0", "PYTHONPATH": os.pathsep.join(paths)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    cache = tmp_path_factory.mktemp("compiled")  # empty: what comes out is compiled now
+    errors = cache / "errors"
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, HERE / "compile_kernel.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ
+            | {
+                "TRITON_INTERPRET": "0",
+                "TRITON_CACHE_DIR": str(cache),
+                "PYTHONPATH": os.pathsep.join(paths),
+            },
+        ) as process,
+    ):
+
+        def compiled(kernel, signature, constexprs, capability, **options):
+            request = {
+                "kernel": kernel,
+                "signature": signature | {"n_elements": "i32"},
+                "constexprs": constexprs,
+                "capability": capability,
+                "options": options,
+            }
+            assert process.poll() is None, errors.read_text()
+            print(json.dumps(request), file=process.stdin, flush=True)
+            line = process.stdout.readline()
+            assert line, errors.read_text()
+            return json.loads(line)
+
+        yield compiled
 
 
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("case", KERNELS.values(), ids=KERNELS)
-def test_compiles_without_spills(case, capability, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+def test_compiles_without_spills(case, capability, compiler):
     kernel, signature, constexprs, instructions = case
-    result = compiled(kernel, signature, constexprs, capability)
+    result = compiler(kernel, signature, constexprs, capability)
     assert result["spilled_bytes"] == 0
     assert result["registers"] <= 64
     missing = [text for text in instructions if text not in result["ptx"]]
     assert missing == []
 
 
-def test_spills_are_seen(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+def test_spills_are_seen(compiler):
     kernel, signature, constexprs, _ = KERNELS["vector_add float32"]
     # 128 values of each input a thread, and 24 registers to hold them.
-    result = compiled(
+    result = compiler(
         kernel, signature, constexprs | {"BLOCK_SIZE": 16384}, 80, maxnreg=24
     )
     assert result["spilled_bytes"] > 0

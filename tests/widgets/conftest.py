@@ -1,5 +1,6 @@
 """A bare page in a real browser, with a model that stands in for JupyterLab's."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,20 +59,28 @@ MOUNT = (
 }"""
 )
 
+PAGE = (
+    "<!doctype html><html lang=en><title>widget</title>"
+    "<style>@media (prefers-color-scheme: dark)"
+    "{:root{color-scheme:dark}body{background:#121212;color:#fff}}</style>"
+    "<main><h1>Lesson</h1></main>"
+)
+
 
 class Bench:
     """A page that shows one widget with the state its Python side really has."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        self.widget: Any = None
+        self.page.expose_function("toKernel", self.to_kernel)
+
+    def to_kernel(self, content: Any) -> Any:
+        self.widget._handle_custom_msg(content, [])
+        return plain_state(self.widget)
 
     def mount(self, widget: Any, *, live: bool = True) -> Any:
-        def to_kernel(content: Any) -> Any:
-            widget._handle_custom_msg(content, [])
-            return plain_state(widget)
-
-        if live:
-            self.page.expose_function("toKernel", to_kernel)
+        self.widget = widget if live else None
         self.page.evaluate(MOUNT, {"state": plain_state(widget), "live": live})
         return self.page
 
@@ -97,29 +106,59 @@ def plain_state(widget: Any) -> dict[str, Any]:
     return {k: v for k, v in widget.get_state().items() if k != "layout"}
 
 
-@pytest.fixture
-def bench(browser: Any) -> Iterator[Bench]:
-    context = browser.new_context(viewport={"width": 1040, "height": 900})
-    complaints: list[str] = []
-    page = context.new_page()
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else 0)
-    page.on("pageerror", lambda e: complaints.append(str(e)))
-    html = (
-        "<!doctype html><html lang=en><title>widget</title>"
-        "<style>@media (prefers-color-scheme: dark)"
-        "{:root{color-scheme:dark}body{background:#121212;color:#fff}}</style>"
-        "<main><h1>Lesson</h1></main>"
-    )
+@contextlib.contextmanager
+def watched(bench: Bench) -> Iterator[Bench]:
+    """Begin with an empty page; fail if it complains, or asks for anything else."""
+    page, complaints = bench.page, []
+
+    def hear(message: Any) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def hear_error(error: Any) -> None:
+        complaints.append(str(error))
 
     def serve(route: Any) -> None:
         if route.request.url == f"{ORIGIN}/":
-            route.fulfill(body=html, content_type="text/html")
+            route.fulfill(body=PAGE, content_type="text/html")
         else:
             complaints.append(f"asked for {route.request.url}")
             route.abort()
 
-    context.route("http*://**/*", serve)
+    # What outlives the document is put back to what a new tab has.
+    page.set_viewport_size({"width": 1040, "height": 900})
+    page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    page.mouse.move(0, 0)
+    page.on("console", hear)
+    page.on("pageerror", hear_error)
+    page.route("http*://**/*", serve)
     page.goto(f"{ORIGIN}/")
-    yield Bench(page)
-    context.close()
+    yield bench
+    page.goto("about:blank")
+    page.unroute_all()
+    page.remove_listener("pageerror", hear_error)
+    page.remove_listener("console", hear)
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def shared_bench(browser: Any) -> Iterator[Bench]:
+    """One tab for many tests: to open a window costs more than most of them."""
+    context = browser.new_context()
+    yield Bench(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def bench(shared_bench: Bench) -> Iterator[Bench]:
+    with watched(shared_bench):
+        yield shared_bench
+
+
+@pytest.fixture
+def own_bench(browser: Any) -> Iterator[Bench]:
+    """A tab that no other test sees, whose clock may stand still for good."""
+    context = browser.new_context()
+    with watched(Bench(context.new_page())) as bench:
+        yield bench
+    context.close()

@@ -59,8 +59,8 @@ def button(page, name):
     return page.get_by_role("button", name=name, exact=True)
 
 
-def test_it_plays_pauses_steps_and_restarts(bench):
-    page = mount_with_still_clock(bench, speed=64)
+def test_it_plays_pauses_steps_and_restarts(own_bench):
+    page = mount_with_still_clock(own_bench, speed=64)
     page.evaluate(
         """() => {
           window.spoken = 0;
@@ -77,11 +77,11 @@ def test_it_plays_pauses_steps_and_restarts(bench):
     page.clock.run_for(1000)
     assert 55 <= shown(page) <= 66
     assert page.evaluate("spoken") == 0
-    assert bench.trait("step") == 0  # the model hears of pauses only
+    assert own_bench.trait("step") == 0  # the model hears of pauses only
     button(page, "Pause").press("Enter")
     at = shown(page)
     assert page.evaluate("spoken") > 0
-    assert (bench.trait("step"), bench.trait("playing")) == (at, False)
+    assert (own_bench.trait("step"), own_bench.trait("playing")) == (at, False)
     assert f"After {at} steps" in page.locator(".mlopt-status").inner_text()
     page.clock.run_for(1000)
     assert shown(page) == at
@@ -94,14 +94,14 @@ def test_it_plays_pauses_steps_and_restarts(bench):
     assert shown(page) == 0
     page.evaluate("model.set('speed', 256)")
     page.clock.run_for(1800)
-    assert (shown(page), bench.trait("playing")) == (400, False)  # the end pauses
+    assert (shown(page), own_bench.trait("playing")) == (400, False)  # the end pauses
     button(page, "Play").press("Enter")  # and from there it begins anew
     page.clock.run_for(500)
     assert 100 <= shown(page) <= 128
 
 
-def test_a_removed_hidden_or_locked_view_rests(bench):
-    page = mount_with_still_clock(bench, unlocked=False)
+def test_a_removed_hidden_or_locked_view_rests(own_bench):
+    page = mount_with_still_clock(own_bench, unlocked=False)
     page.clock.run_for(1000)
     assert shown(page) == 0
     page.evaluate("model.set('unlocked', true)")
@@ -124,11 +124,11 @@ def test_a_removed_hidden_or_locked_view_rests(bench):
     assert shown(page) == at
 
 
-def test_reduced_motion_jumps_to_the_end_and_runs_nothing(bench):
-    bench.page.emulate_media(reduced_motion="reduce")
-    page = mount_with_still_clock(bench)
+def test_reduced_motion_jumps_to_the_end_and_runs_nothing(own_bench):
+    own_bench.page.emulate_media(reduced_motion="reduce")
+    page = mount_with_still_clock(own_bench)
     page.clock.run_for(100)
-    assert (shown(page), bench.trait("playing")) == (400, False)
+    assert (shown(page), own_bench.trait("playing")) == (400, False)
     button(page, "Restart").click()
     page.clock.run_for(1000)
     assert shown(page) == 0

@@ -14,10 +14,12 @@ if find_spec("anywidget") is None:
 
 from mlopt_edu.widgets.adaptive_rates import OptimizerPlayground
 from mlopt_edu.widgets.architectures_and_initialization import SignalFlow
+from mlopt_edu.widgets.distillation import SoftTargets
 from mlopt_edu.widgets.gradient_descent import LossSurface
 from mlopt_edu.widgets.mixed_precision import NumberFormats
 from mlopt_edu.widgets.prediction import Prediction
 from mlopt_edu.widgets.pruning import PruningExplorer
+from mlopt_edu.widgets.quantization import QuantizationExplorer
 from mlopt_edu.widgets.quiz import Quiz
 from mlopt_edu.widgets.regularization import ShrinkageExplorer
 from mlopt_edu.widgets.schedules import ScheduleExplorer
@@ -30,8 +32,10 @@ __all__ = [
     "OptimizerPlayground",
     "Prediction",
     "PruningExplorer",
+    "QuantizationExplorer",
     "Quiz",
     "ScheduleExplorer",
     "ShrinkageExplorer",
     "SignalFlow",
+    "SoftTargets",
 ]

@@ -22,7 +22,7 @@ GRID = [
 
 
 def two_hundred_steps(cls, dtype, **options):
-    """Soft absolute values of a mixed start: bounded slope, so nothing overflows."""
+    """Minimize sums of log 2cosh 2w: its slope is bounded, so nothing overflows."""
     generator = torch.Generator().manual_seed(0)
     params = [
         Parameter(torch.randn(shape, generator=generator).to(dtype))
@@ -30,8 +30,8 @@ def two_hundred_steps(cls, dtype, **options):
     ]
     optimizer = cls(params, lr=0.05, **options)
     for _ in range(200):
-        optimizer.zero_grad()
-        sum(torch.logaddexp(2 * param, -2 * param).sum() for param in params).backward()
+        for param in params:
+            param.grad = 2 * torch.tanh(2 * param.detach())
         optimizer.step()
     return torch.cat([param.detach().reshape(-1) for param in params])
 

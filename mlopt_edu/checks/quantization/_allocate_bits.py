@@ -57,6 +57,13 @@ def _networks(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("a large layer that gains little", {**tempting, "errors": near})
     heavy = np.array([[7.2, 0.2], [2.5, 0.5], [2.4, 0.4], [2.3, 0.3]])
     yield Case("a large layer that gains most", {**tempting, "errors": heavy})
+    much = {
+        "errors": np.array([[10.0, 9.0], [3.0, 0.5]]),
+        "sizes": np.array([20, 20]),
+        "choices": [4, 8],
+        "budget": 240,
+    }
+    yield Case("a layer that loses much either way", much)
     everything = {**by_hand, "budget": 8 * 70}
     nothing = {**by_hand, "budget": 4 * 70}
     yield Case("enough for everything", everything)
@@ -165,7 +172,10 @@ def sizes_left_out(
 def budget_not_kept(
     errors: Array, sizes: Integers, choices: list[int], budget: int
 ) -> list[int]:
-    """You take the smallest error of all: the most bits everywhere. Keep the budget."""
+    """Your bits cost more than the budget: this is what loses least at any cost.
+
+    Layer i takes `bits * sizes[i]`, and all layers together `budget` at most.
+    """
     return _search(errors, sizes, choices, np.inf, "sum")
 
 
@@ -224,3 +234,40 @@ def fewest_everywhere(
 ) -> list[int]:
     """You stay at the fewest bits everywhere: spend the budget where it helps most."""
     return [choices[0]] * len(sizes)
+
+
+@allocate_bits.mistake
+def greedy_from_above(
+    errors: Array, sizes: Integers, choices: list[int], budget: int
+) -> list[int]:
+    """You begin with the most bits, and take them where a bit is missed least.
+
+    One step after another is near, but not the best: compare all combinations.
+    """
+    places = np.full(len(sizes), len(choices) - 1)
+    bits = np.array(choices)
+    while np.dot(bits[places], sizes) > budget:
+        losses = {
+            i: (errors[i, place - 1] - errors[i, place])
+            / ((bits[place] - bits[place - 1]) * sizes[i])
+            for i, place in enumerate(places)
+            if place > 0
+        }
+        places[min(losses, key=losses.__getitem__)] -= 1
+    return [choices[place] for place in places]
+
+
+@allocate_bits.mistake
+def first_layers_first(
+    errors: Array, sizes: Integers, choices: list[int], budget: int
+) -> list[int]:
+    """You give each layer in turn as much as is left, so the last ones get little.
+
+    What counts is the sum of errors: compare all combinations.
+    """
+    bits = [choices[0]] * len(sizes)
+    for i in range(len(sizes)):
+        for more in choices:
+            if np.dot([*bits[:i], more, *bits[i + 1 :]], sizes) <= budget:
+                bits[i] = more
+    return bits

@@ -162,3 +162,41 @@ def summed(weight: Array) -> Array:
     """You scale by the sum of the sizes; take their mean."""
     scale: Array = np.abs(weight).sum(axis=_axes(weight), keepdims=True)
     return np.where(weight >= 0, scale, -scale)
+
+
+@binarize.mistake
+def first_axis_alone(weight: Array) -> Array:
+    """`axis=0` averages *over* the channels, and mixes them: take all other axes."""
+    scale: Array = np.abs(weight).mean(axis=0)
+    return np.where(weight >= 0, scale, -scale)
+
+
+@binarize.mistake
+def second_axis_alone(weight: Array) -> Array:
+    """For a matrix this is right; a filter has more axes than two.
+
+    Average over all axes but the first.
+    """
+    scale: Array = np.abs(weight).mean(axis=1, keepdims=True)
+    return np.where(weight >= 0, scale, -scale)
+
+
+@binarize.mistake
+def size_of_the_mean(weight: Array) -> Array:
+    """You take the size of the mean, in which signs cancel: take the mean of sizes."""
+    scale: Array = np.abs(weight.mean(axis=_axes(weight), keepdims=True))
+    return np.where(weight >= 0, scale, -scale)
+
+
+@binarize.mistake
+def two_sizes(weight: Array) -> Array:
+    """You average the two signs apart: here both numbers of a channel have *one* size.
+
+    Two sizes would lie nearer, and need two scales a channel.
+    """
+    out = np.zeros(weight.shape)
+    for channel, place in zip(weight, out, strict=True):
+        for part in (channel >= 0, channel < 0):
+            if part.any():
+                place[part] = channel[part].mean()
+    return out

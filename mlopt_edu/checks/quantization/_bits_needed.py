@@ -37,6 +37,12 @@ def _weights(rng: np.random.Generator) -> Iterator[Case]:
     signs = np.where(rng.random((3, 4)) < 0.5, -0.7, 0.7)
     yield Case("two values, tolerance 0", {"weight": signs, "tolerance": 0.0})
     yield Case("one weight", {"weight": np.array([[-0.3]]), "tolerance": 0.001})
+    fine = {"weight": rng.normal(size=(8, 9)), "tolerance": 2e-6}
+    yield Case("more than 16 bits", fine)
+    steps = rng.integers(1, 8, size=(5, 8)) * rng.choice([-1, 1], size=(5, 8))
+    steps[0, 0] = 7
+    on_grid = {"weight": 0.1 * steps, "tolerance": 0.001}
+    yield Case("weights on a grid of four bits", on_grid)
 
 
 bits_needed = Task(
@@ -156,3 +162,51 @@ def range_of_percentiles(weight: Array, tolerance: float) -> int:
 def always_eight(weight: Array, tolerance: float) -> int:
     """You return 8 whatever the weights are; some need fewer bits and some more."""
     return 8
+
+
+@bits_needed.mistake
+def searched_from_above(weight: Array, tolerance: float) -> int:
+    """You search as if one bit more were always better; it need not be.
+
+    Weights that lie on a grid of four bits are exact with four, and not with five.
+    Try all from 2 on, and return the first that will do.
+    """
+    limit = tolerance * np.linalg.norm(weight)
+    for bits in range(32, 1, -1):
+        if np.linalg.norm(_rounded(weight, _scale(weight, bits))) > limit:
+            return bits + 1
+    return 2
+
+
+@bits_needed.mistake
+def cut_off(weight: Array, tolerance: float) -> int:
+    """You cut off towards 0 where you should round, and double the error."""
+    bits, limit = 2, tolerance * np.linalg.norm(weight)
+    while True:
+        scale = _scale(weight, bits)
+        if np.linalg.norm(weight - scale * np.trunc(weight / scale)) <= limit:
+            return bits
+        bits += 1
+
+
+@bits_needed.mistake
+def one_integer_too_many(weight: Array, tolerance: float) -> int:
+    """You divide by `2 ** (bits - 1)`; the largest integer is one less, as 127."""
+    bits, limit = 2, tolerance * np.linalg.norm(weight)
+    top = float(np.abs(weight).max())
+    while np.linalg.norm(_rounded(weight, top / 2 ** (bits - 1))) > limit:
+        bits += 1
+    return bits
+
+
+@bits_needed.mistake
+def scale_for_each_channel(weight: Array, tolerance: float) -> int:
+    """You give each channel its scale; here *one* serves the whole tensor."""
+    rows = weight.reshape(len(weight), -1)
+    top = np.abs(rows).max(axis=1, keepdims=True)
+    for bits in range(2, 33):
+        scale = top / (2 ** (bits - 1) - 1)
+        error = np.linalg.norm(rows - scale * np.round(rows / scale))
+        if error <= tolerance * np.linalg.norm(weight):
+            return bits
+    return 32

@@ -210,3 +210,52 @@ def joined_as_they_come(codes: Integers, n_values: int) -> int:
         for n in range(2, len(counts) + 1):
             total += sum(counts[:n])
     return total
+
+
+@compressed_bits.mistake
+def values_of_one_length(codes: Integers, n_values: int) -> int:
+    """The gaps are right, but the values get a Huffman code of their own too."""
+    values, gaps = _parts(codes)
+    length = int(np.ceil(np.log2(n_values)))
+    return len(values) * length + _huffman(gaps.tolist()) + 32 * n_values
+
+
+@compressed_bits.mistake
+def zeros_among_the_values(codes: Integers, n_values: int) -> int:
+    """You code the zeros among the values; the gaps say already where they are."""
+    _, gaps = _parts(codes)
+    return _huffman(codes.tolist()) + _huffman(gaps.tolist()) + 32 * n_values
+
+
+@compressed_bits.mistake
+def mask_for_gaps(codes: Integers, n_values: int) -> int:
+    """You store a bit for each place, pruned or not; here the gaps are coded."""
+    return _huffman(_parts(codes)[0].tolist()) + 32 * n_values + len(codes)
+
+
+@compressed_bits.mistake
+def gap_after_the_last(codes: Integers, n_values: int) -> int:
+    """You count a gap after the last weight; each gap *ends* at one that is left."""
+    values, _ = _parts(codes)
+    gaps = np.diff(np.flatnonzero(codes), prepend=-1, append=len(codes)).tolist()
+    return _huffman(values.tolist()) + _huffman(gaps) + 32 * n_values
+
+
+@compressed_bits.mistake
+def one_code_for_both(codes: Integers, n_values: int) -> int:
+    """You put values and gaps into one Huffman code; each has its own."""
+    values, gaps = _parts(codes)
+    return _huffman([*values.tolist(), *gaps.tolist()]) + 32 * n_values
+
+
+@compressed_bits.mistake
+def pairs_coded(codes: Integers, n_values: int) -> int:
+    """You code pairs of a value and its gap; each of the two has its own code."""
+    values, gaps = _parts(codes)
+    return _huffman((values * (len(codes) + 1) + gaps).tolist()) + 32 * n_values
+
+
+@compressed_bits.mistake
+def values_left_out(codes: Integers, n_values: int) -> int:
+    """You count gaps and codebook, but not which value each weight has."""
+    return _huffman(_parts(codes)[1].tolist()) + 32 * n_values

@@ -209,3 +209,33 @@ def gradient_first(
     """The order is the other one: the value first, then the gradient."""
     value, inside = fake_quantize_reference(x, scale, zero_point, bits, grad)
     return inside, value
+
+
+@fake_quantize.mistake
+def numbers_compared_with_integers(
+    x: Array, scale: float, zero_point: int, bits: int, grad: Array
+) -> Pass:
+    """Your mask compares `x` itself with the ends, which count in steps.
+
+    Compare the rounded integer, `np.round(x / scale) + zero_point`.
+    """
+    lowest, highest = limits(bits)
+    inside = (x >= lowest) & (x <= highest)
+    return _value(x, scale, zero_point, bits), grad * inside
+
+
+@fake_quantize.mistake
+def zero_point_forgotten(
+    x: Array, scale: float, zero_point: int, bits: int, grad: Array
+) -> Pass:
+    """You never use the zero point: it says which numbers fit between the ends."""
+    return fake_quantize_reference(x, scale, 0, bits, grad)
+
+
+@fake_quantize.mistake
+def zero_point_added_twice(
+    x: Array, scale: float, zero_point: int, bits: int, grad: Array
+) -> Pass:
+    """On the way back you add the zero point once more; there it is subtracted."""
+    value, back = fake_quantize_reference(x, scale, zero_point, bits, grad)
+    return value + 2 * scale * zero_point, back

@@ -168,3 +168,45 @@ def mean_left_out(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
     """Your bias is `beta` alone; the running mean is subtracted, scaled."""
     folded = _times(weight, _factor(norm, eps))
     return _on_grid(folded, bits), norm[1] * 1
+
+
+def _with_bias(weight: Array, norm: Norm, eps: float, bits: int, bias: Array) -> Folded:
+    return _on_grid(_times(weight, _factor(norm, eps)), bits), bias
+
+
+@fold_and_quantize.mistake
+def mean_added(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
+    """You add the scaled mean; the norm subtracts it."""
+    bias = norm[1] + norm[2] * _factor(norm, eps)
+    return _with_bias(weight, norm, eps, bits, bias)
+
+
+@fold_and_quantize.mistake
+def mean_times_gamma(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
+    """You scale the mean by gamma alone; the norm divides it by the root as well."""
+    return _with_bias(weight, norm, eps, bits, norm[1] - norm[2] * norm[0])
+
+
+@fold_and_quantize.mistake
+def shift_scaled_too(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
+    """You scale `beta` along with the mean; it is added after scaling, as it is."""
+    bias = (norm[1] - norm[2]) * _factor(norm, eps)
+    return _with_bias(weight, norm, eps, bits, bias)
+
+
+@fold_and_quantize.mistake
+def integers_returned(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
+    """You return the integers; bring them back, by multiplying with the scale."""
+    folded = _times(weight, _factor(norm, eps))
+    scale = np.abs(folded).max() / (2 ** (bits - 1) - 1)
+    return np.round(folded / scale), _bias(norm, eps)
+
+
+@fold_and_quantize.mistake
+def signs_in_the_maximum(weight: Array, norm: Norm, eps: float, bits: int) -> Folded:
+    """You take the largest folded weight with its sign, and overlook negative ones.
+
+    The largest size counts: |w|.
+    """
+    folded = _times(weight, _factor(norm, eps))
+    return _on_grid(folded, bits, float(folded.max())), _bias(norm, eps)

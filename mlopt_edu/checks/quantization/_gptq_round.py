@@ -102,7 +102,7 @@ def hessian_not_inverted(weight: Array, hessian: Array, scale: Array) -> Array:
     weight = weight.copy()
     for j in range(len(hessian)):
         rounded = _round(weight[:, j], scale)
-        move = hessian[j + 1 :, j] / hessian[j, j]
+        move = hessian[j + 1 :, j]
         weight[:, j + 1 :] -= np.outer(rounded - weight[:, j], move)
         weight[:, j] = rounded
     return weight
@@ -186,3 +186,73 @@ def rounded_down(weight: Array, hessian: Array, scale: Array) -> Array:
         weight[:, j + 1 :] -= np.outer(rounded - weight[:, j], move)
         weight[:, j] = rounded
     return weight
+
+
+@gptq_round.mistake
+def divided_by_its_own_entry(weight: Array, hessian: Array, scale: Array) -> Array:
+    """You divide by `hessian[j, j]`, the entry of the column that was rounded.
+
+    Solve with the block of the columns that move, `hessian[j + 1:, j + 1:]`.
+    """
+    weight = weight.copy()
+    for j in range(len(hessian)):
+        rounded = _round(weight[:, j], scale)
+        move = hessian[j + 1 :, j] / hessian[j, j]
+        weight[:, j + 1 :] -= np.outer(rounded - weight[:, j], move)
+        weight[:, j] = rounded
+    return weight
+
+
+@gptq_round.mistake
+def diagonal_for_the_block(weight: Array, hessian: Array, scale: Array) -> Array:
+    """You divide by the diagonal, as if each free column moved alone.
+
+    They move together: solve with their whole block, `hessian[j + 1:, j + 1:]`.
+    """
+    weight = weight.copy()
+    for j in range(len(hessian)):
+        rounded = _round(weight[:, j], scale)
+        move = hessian[j + 1 :, j] / np.diag(hessian)[j + 1 :]
+        weight[:, j + 1 :] -= np.outer(rounded - weight[:, j], move)
+        weight[:, j] = rounded
+    return weight
+
+
+@gptq_round.mistake
+def error_since_the_start(weight: Array, hessian: Array, scale: Array) -> Array:
+    """Your error counts from the weight as given, and so contains the moves.
+
+    These made up for earlier errors: take what *rounding* changes, after the moves.
+    """
+    given, weight = weight, weight.copy()
+    for j in range(len(hessian)):
+        weight[:, j] = _round(weight[:, j], scale)
+        move = np.linalg.solve(hessian[j + 1 :, j + 1 :], hessian[j + 1 :, j])
+        weight[:, j + 1 :] -= np.outer(weight[:, j] - given[:, j], move)
+    return weight
+
+
+@gptq_round.mistake
+def all_errors_at_once(weight: Array, hessian: Array, scale: Array) -> Array:
+    """You round the weights as given, and pass these errors on afterwards.
+
+    One column after another: round each *after* it has been moved.
+    """
+    errors, moved = _round(weight, scale[:, None]) - weight, weight.copy()
+    for j in range(len(hessian)):
+        move = np.linalg.solve(hessian[j + 1 :, j + 1 :], hessian[j + 1 :, j])
+        moved[:, j + 1 :] -= np.outer(errors[:, j], move)
+    return _round(moved, scale[:, None])
+
+
+@gptq_round.mistake
+def largest_diagonal_first(weight: Array, hessian: Array, scale: Array) -> Array:
+    """You begin with the inputs that matter most; here the order is that of columns.
+
+    GPTQ knows this order too, as an option.
+    """
+    order = np.argsort(-np.diag(hessian))
+    out = np.empty(weight.shape)
+    ordered = hessian[np.ix_(order, order)]
+    out[:, order] = gptq_round_reference(weight[:, order], ordered, scale)
+    return out

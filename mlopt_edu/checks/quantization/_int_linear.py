@@ -55,6 +55,14 @@ def _layers(rng: np.random.Generator) -> Iterator[Case]:
     small = {"x_q": halves.inputs["x_q"] // 40, "w_q": halves.inputs["w_q"] // 40}
     near = {"x_zero": 1, "bias_q": rng.integers(-9, 9, size=5)}
     yield Case(halves.label, {**halves.inputs, **small, **near})
+    # (m 2^27 - 1) (m 2^27 + 1) by 2^55: half way but for 2^-55, and m^2 is odd.
+    whole = case("a product of 58 bits", 1, 6, 3, 0.5, 55)
+    m = 2 * int(rng.integers(1, 6)) + 1
+    sums = np.array([m * 2**27 - 1, 1 - m * 2**27, int(rng.integers(0, 2**30))])
+    layer = whole.inputs
+    bias = sums - _total(layer["x_q"], layer["x_zero"], layer["w_q"], 0 * sums)[0]
+    exact = {"bias_q": bias, "multiplier": m * 2**27 + 1}
+    yield Case(whole.label, {**layer, **exact})
 
 
 int_linear = Task(
@@ -299,3 +307,109 @@ def bias_left_out(
 ) -> Integers:
     """The bias is missing: it joins the sum before that is rescaled."""
     return _out(_total(x_q, x_zero, w_q, 0 * bias_q), multiplier, shift, y_zero)
+
+
+@int_linear.mistake
+def zero_point_subtracted_in_int8(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Integers:
+    """You subtract the zero point in int8, where -120 less 20 is 116.
+
+    Widen `x_q` first: `x_q.astype(np.int64) - x_zero`.
+    """
+    narrow = x_q - np.int8(x_zero)
+    return _out(_total(narrow, 0, w_q, bias_q), multiplier, shift, y_zero)
+
+
+@int_linear.mistake
+def products_in_int8(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Integers:
+    """You correct for the zero point, but `x_q @ w_q.T` itself is in int8.
+
+    There 100 times 2 is -56: widen both before you multiply.
+    """
+    total = (x_q @ w_q.T).astype(np.int64) - x_zero * w_q.astype(np.int64).sum(axis=1)
+    return _out(total + bias_q, multiplier, shift, y_zero)
+
+
+@int_linear.mistake
+def rescaled_in_floating_point(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Array | Integers:
+    """You rescale in floating point: float64 has 53 bits, and the product up to 64.
+
+    Add one half, `2 ** (shift - 1)`, and shift: then all bits count.
+    """
+    product = _total(x_q, x_zero, w_q, bias_q) * multiplier
+    clamped: Integers = np.clip(np.floor(product / 2**shift + 0.5) + y_zero, -128, 127)
+    return clamped
+
+
+@int_linear.mistake
+def halves_away_from_zero(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Integers:
+    """You round halves away from 0, so -2.5 becomes -3; *up* is -2."""
+    product = _total(x_q, x_zero, w_q, bias_q) * multiplier
+    rescaled = np.sign(product) * ((np.abs(product) + 2 ** (shift - 1)) >> shift)
+    clamped: Integers = np.clip(rescaled + y_zero, -128, 127)
+    return clamped
+
+
+@int_linear.mistake
+def cut_off(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Integers:
+    """You cut fractions off, towards 0: add one half, `2 ** (shift - 1)`, and shift."""
+    product = _total(x_q, x_zero, w_q, bias_q) * multiplier
+    rescaled = np.sign(product) * (np.abs(product) >> shift)
+    clamped: Integers = np.clip(rescaled + y_zero, -128, 127)
+    return clamped
+
+
+@int_linear.mistake
+def clamped_without_sign(
+    x_q: Bytes,
+    x_zero: int,
+    w_q: Bytes,
+    bias_q: Integers,
+    multiplier: int,
+    shift: int,
+    y_zero: int,
+) -> Integers:
+    """You clamp to 0 and 255; these integers are signed: -128 to 127."""
+    total = _total(x_q, x_zero, w_q, bias_q)
+    rescaled = (total * multiplier + 2 ** (shift - 1)) >> shift
+    clamped: Integers = np.clip(rescaled + y_zero, 0, 255)
+    return clamped

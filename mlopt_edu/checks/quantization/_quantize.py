@@ -186,3 +186,29 @@ def back_to_numbers(x: Array, scale: float, zero_point: int, bits: int) -> Array
         scale * (quantize_reference(x, scale, zero_point, bits) - zero_point),
         dtype=np.float64,
     )
+
+
+@quantize.mistake
+def cut_off_at_the_end(x: Array, scale: float, zero_point: int, bits: int) -> Integers:
+    """Your rounding is gone: the cast at the end cuts 65.7 off to 65.
+
+    Round to the nearest before you cast.
+    """
+    return np.clip((x / scale + zero_point).astype(np.int64), *limits(bits))
+
+
+@quantize.mistake
+def rounded_before_dividing(
+    x: Array, scale: float, zero_point: int, bits: int
+) -> Integers:
+    """You round `x` and then divide by the scale: divide first, and round the steps."""
+    q = np.round(np.round(x) / scale) + zero_point
+    integers: Integers = np.clip(q, *limits(bits)).astype(np.int64)
+    return integers
+
+
+@quantize.mistake
+def wrapped_in_int8(x: Array, scale: float, zero_point: int, bits: int) -> Integers:
+    """A cast to int8 is no clamp: 128 becomes -128, and four bits end at 7 already."""
+    q = (np.round(x / scale) + zero_point).astype(np.int64)
+    return (q + 128) % 256 - 128

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._task import Case, Task
 from ._problem import LIBRARIES, Array, Integers, largest, limits
@@ -31,6 +32,7 @@ def _weights(rng: np.random.Generator) -> Iterator[Case]:
         ((3, 8), 2, "two bits: -1, 0 and 1"),
         ((1, 5), 8, "one channel"),
         ((5, 1), 5, "one weight a channel"),
+        ((4, 9), 12, "twelve bits"),
     ):
         spread = 10.0 ** rng.uniform(-3, 1, size=(shape[0], *[1] * (len(shape) - 1)))
         yield Case(label, {"weight": spread * rng.normal(size=shape), "bits": bits})
@@ -39,6 +41,8 @@ def _weights(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("two channels of zeros", {"weight": weight, "bits": 8})
     negative = -rng.uniform(1, 3, size=(3, 4))
     yield Case("only negative weights", {"weight": negative, "bits": 8})
+    tiny = 1e-20 * rng.normal(size=(2, 5))
+    yield Case("tiny weights", {"weight": tiny, "bits": 8})
 
 
 quantize_per_channel = Task(
@@ -59,11 +63,10 @@ quantize_per_channel = Task(
 )
 
 
-def _with(weight: Array, scale: Array, bits: int) -> Quantized:
+def _with(weight: Array, scale: Array) -> Quantized:
     """Quantize with these scales, given with axes that broadcast."""
     scale = np.where(scale == 0, 1.0, scale)
-    q = np.clip(np.round(weight / scale), *limits(bits))
-    return q.astype(np.int64), scale
+    return np.round(weight / scale).astype(np.int64), scale
 
 
 @quantize_per_channel.mistake
@@ -73,7 +76,7 @@ def one_scale_for_all(weight: Array, bits: int) -> Quantized:
     Give each channel its own.
     """
     scale = np.full((len(weight), 1), np.abs(weight).max() / limits(bits)[1])
-    q, scale = _with(weight.reshape(len(weight), -1), scale, bits)
+    q, scale = _with(weight.reshape(len(weight), -1), scale)
     return q.reshape(weight.shape), scale[:, 0]
 
 
@@ -84,7 +87,7 @@ def scale_from_the_wrong_axis(weight: Array, bits: int) -> Quantized:
     A channel is `weight[i]`: take the maximum over all axes but the first.
     """
     other = np.moveaxis(weight, 1, 0)
-    q, scale = _with(other, largest(other) / limits(bits)[1], bits)
+    q, scale = _with(other, largest(other) / limits(bits)[1])
     return np.moveaxis(q, 0, 1), scale.ravel()
 
 
@@ -95,7 +98,7 @@ def last_axis_alone(weight: Array, bits: int) -> Quantized:
     `axis=-1` gives a scale for each row of each filter.
     """
     scale = np.abs(weight).max(axis=-1, keepdims=True) / limits(bits)[1]
-    q, scale = _with(weight, scale, bits)
+    q, scale = _with(weight, scale)
     return q, scale[..., 0]
 
 
@@ -103,17 +106,16 @@ def last_axis_alone(weight: Array, bits: int) -> Quantized:
 def signs_in_the_maximum(weight: Array, bits: int) -> Quantized:
     """You take the largest weight with its sign, so -1.27 is overlooked: use |w|."""
     axes = tuple(range(1, weight.ndim))
-    q, scale = _with(
-        weight, weight.max(axis=axes, keepdims=True) / limits(bits)[1], bits
-    )
+    top = weight.max(axis=axes, keepdims=True)
+    q, scale = _with(weight, top / limits(bits)[1])
     return q, scale.ravel()
 
 
 @quantize_per_channel.mistake
 def one_integer_too_many(weight: Array, bits: int) -> Quantized:
     """You divide by 128, but the largest integer is 127: `2**(bits - 1) - 1`."""
-    q, scale = _with(weight, largest(weight) / 2 ** (bits - 1), bits)
-    return q, scale.ravel()
+    q, scale = _with(weight, largest(weight) / 2 ** (bits - 1))
+    return np.clip(q, *limits(bits)), scale.ravel()
 
 
 @quantize_per_channel.mistake
@@ -135,7 +137,7 @@ def range_for_largest(weight: Array, bits: int) -> Quantized:
     """
     axes = tuple(range(1, weight.ndim))
     width = np.ptp(weight, axis=axes, keepdims=True)
-    q, scale = _with(weight, width / (2**bits - 1), bits)
+    q, scale = _with(weight, width / (2**bits - 1))
     return q, scale.ravel()
 
 
@@ -162,8 +164,7 @@ def cut_off(weight: Array, bits: int) -> Quantized:
     """You cut fractions off, so every weight moves towards 0: round first."""
     _, scale = quantize_per_channel_reference(weight, bits)
     shaped = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    # A hair more, so that the largest weight is the largest integer.
-    return np.trunc(weight / shaped * (1 + 1e-12)).astype(np.int64), scale
+    return np.trunc(weight / shaped).astype(np.int64), scale
 
 
 @quantize_per_channel.mistake
@@ -178,3 +179,61 @@ def scale_first(weight: Array, bits: int) -> tuple[Array, Integers]:
     """The order is the other one: the integers first, then the scales."""
     q, scale = quantize_per_channel_reference(weight, bits)
     return scale, q
+
+
+@quantize_per_channel.mistake
+def first_axis_alone(weight: Array, bits: int) -> Quantized:
+    """`axis=0` looks for the maximum *among* the channels, and mixes them.
+
+    It gives a scale for each input. Take the maximum over all other axes.
+    """
+    return _with(weight, np.abs(weight).max(axis=0) / limits(bits)[1])
+
+
+@quantize_per_channel.mistake
+def second_axis_alone(weight: Array, bits: int) -> Quantized:
+    """For a matrix this is right; a filter has more axes than two.
+
+    `axis=1` leaves the others: take the maximum over all axes but the first.
+    """
+    scale = np.abs(weight).max(axis=1, keepdims=True) / limits(bits)[1]
+    q, scale = _with(weight, scale)
+    return q, scale[:, 0]
+
+
+@quantize_per_channel.mistake
+def largest_one_too_many(weight: Array, bits: int) -> Quantized:
+    """Your largest integer is 128, and 8 bits end at 127: `2**(bits - 1) - 1`."""
+    q, scale = _with(weight, largest(weight) / 2 ** (bits - 1))
+    return q, scale.ravel()
+
+
+@quantize_per_channel.mistake
+def steps_from_end_to_end(weight: Array, bits: int) -> Quantized:
+    """You spread 255 steps from -max to max, so 0 lies between two integers.
+
+    The largest size becomes 127: divide by `2**(bits - 1) - 1`.
+    """
+    q, scale = _with(weight, 2 * largest(weight) / (2**bits - 1))
+    return np.clip(q, *limits(bits)), scale.ravel()
+
+
+@quantize_per_channel.mistake
+def always_eight_bits(weight: Array, bits: int) -> Quantized:
+    """You quantize to 8 bits whatever `bits` says."""
+    return quantize_per_channel_reference(weight, 8)
+
+
+@quantize_per_channel.mistake
+def largest_of_zeros_taken_for_one(weight: Array, bits: int) -> Quantized:
+    """In a channel of zeros you set the largest size to 1; its *scale* is 1."""
+    q, scale = quantize_per_channel_reference(weight, bits)
+    empty = largest(weight).ravel() == 0
+    return q, np.where(empty, 1 / limits(bits)[1], scale)
+
+
+@quantize_per_channel.mistake
+def kept_in_int8(weight: Array, bits: int) -> tuple[NDArray[np.int8], Array]:
+    """Your integers are of dtype int8, which holds no more than 8 bits."""
+    q, scale = quantize_per_channel_reference(weight, bits)
+    return q.astype(np.int8), scale

@@ -140,7 +140,10 @@ def bias_left_out(
 def scales_not_counted(
     X: Array, labels: Integers, weight: Array, bias: Array, bits: int
 ) -> Outcome:
-    """The scales are missing in the bits: one of 32 bits for each class."""
+    """Your bits lack 32 for each class: the scales are stored, and the bias as well.
+
+    Count both.
+    """
     n_bits = bits * weight.size + 32 * len(bias)
     return _accuracy(X, labels, _stored(weight, bits), bias), n_bits
 
@@ -187,3 +190,50 @@ def bits_before_accuracy(
     """The order is reversed: return the accuracy first, then the bits."""
     accuracy, n_bits = quantized_report_reference(X, labels, weight, bias, bits)
     return n_bits, accuracy
+
+
+@quantized_report.mistake
+def one_of_two_at_few_bits(
+    X: Array, labels: Integers, weight: Array, bias: Array, bits: int
+) -> Outcome:
+    """You count `bits` for the scales or for the bias; both stay in 32 bits."""
+    n_bits = bits * (weight.size + len(bias)) + 32 * len(bias)
+    return _accuracy(X, labels, _stored(weight, bits), bias), n_bits
+
+
+@quantized_report.mistake
+def one_entry_counted(
+    X: Array, labels: Integers, weight: Array, bias: Array, bits: int
+) -> Outcome:
+    """You count 32 bits once where there are 32 for each class.
+
+    There is a scale for each class, and an entry of the bias.
+    """
+    n_bits = bits * weight.size + 32 + 32 * len(bias)
+    return _accuracy(X, labels, _stored(weight, bits), bias), n_bits
+
+
+@quantized_report.mistake
+def eight_bits_for_each_integer(
+    X: Array, labels: Integers, weight: Array, bias: Array, bits: int
+) -> Outcome:
+    """You count 8 bits for each integer; packed, it takes only `bits`."""
+    return _accuracy(X, labels, _stored(weight, bits), bias), _bits(weight, 8)
+
+
+@quantized_report.mistake
+def agreement_with_the_float_model(
+    X: Array, labels: Integers, weight: Array, bias: Array, bits: int
+) -> Outcome:
+    """You count how often both models agree; accuracy compares with `labels`."""
+    predicted = np.argmax(X @ weight.T + bias, axis=1)
+    return _accuracy(X, predicted, _stored(weight, bits), bias), _bits(weight, bits)
+
+
+@quantized_report.mistake
+def share_of_errors(
+    X: Array, labels: Integers, weight: Array, bias: Array, bits: int
+) -> Outcome:
+    """This is the share of errors; the accuracy is the share that is right."""
+    accuracy, n_bits = quantized_report_reference(X, labels, weight, bias, bits)
+    return 1 - accuracy, n_bits

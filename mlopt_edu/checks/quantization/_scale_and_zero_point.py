@@ -157,3 +157,35 @@ def zero_point_first(low: float, high: float, bits: int) -> Grid:
     """The order is the other one: the scale first, then the zero point."""
     scale, zero_point = scale_and_zero_point_reference(low, high, bits)
     return zero_point, scale
+
+
+@scale_and_zero_point.mistake
+def range_as_seen(low: float, high: float, bits: int) -> Grid:
+    """You take the range as it was seen, though 0 may lie outside it.
+
+    Stretch it first, with `min(low, 0)` and `max(high, 0)`; only then ask whether it
+    is empty.
+    """
+    if low == high:
+        return 1.0, limits(bits)[0]
+    scale = (high - low) / (2**bits - 1)
+    return scale, limits(bits)[0] - round(low / scale)
+
+
+@scale_and_zero_point.mistake
+def one_number_taken_for_nothing(low: float, high: float, bits: int) -> Grid:
+    """You compare `low` and `high` before the range is stretched.
+
+    One number that is not 0 makes a range too: from 0 to that number.
+    """
+    if low == high:
+        return 1.0, limits(bits)[0]
+    return scale_and_zero_point_reference(low, high, bits)
+
+
+@scale_and_zero_point.mistake
+def zero_for_nothing(low: float, high: float, bits: int) -> Grid:
+    """Where nothing but 0 occurs, your zero point is 0: take the smallest integer."""
+    if low == high == 0:
+        return 1.0, 0
+    return scale_and_zero_point_reference(low, high, bits)

@@ -133,3 +133,20 @@ def low_half_with_the_high_one(packed: Bytes, n: int) -> Integers:
     """The first of each two is the whole byte: keep its low four bits, `& 15`."""
     both = np.stack([packed, packed >> 4], axis=1).ravel().astype(np.int64)
     return np.where(both >= 8, both - 16, both)[:n]
+
+
+@unpack_int4.mistake
+def low_half_without_a_sign(packed: Bytes, n: int) -> Integers:
+    """The high halves are right; the low ones have a sign too, and 15 stands for -1.
+
+    A byte read as int8 keeps the sign of its *high* half alone.
+    """
+    signed = packed.astype(np.int8)
+    both = np.stack([signed & 15, signed >> 4], axis=1)
+    return both.ravel().astype(np.int64)[:n]
+
+
+@unpack_int4.mistake
+def last_of_an_odd_number_left_out(packed: Bytes, n: int) -> Integers:
+    """If `n` is odd you return one value too few: the last byte holds one more."""
+    return unpack_int4_reference(packed, n - n % 2)

@@ -520,6 +520,22 @@ def wider_by_comparing(weight, bias, following, mapping):
     return weight[mapping, :], bias[mapping], following[:, mapping] / copies[None, :]
 
 
+def match_means_then_variances(x, weight, mean, var, lr, steps):
+    # A step of the mean moves all inputs alike, which no variance sees.
+    for _ in range(steps):
+        gap = (x @ weight.T).mean(axis=0) - mean
+        x = x - 2 * lr / len(x) * (weight.T @ gap)
+        hidden = x @ weight.T
+        slope = (hidden.var(axis=0) - var) * (hidden - hidden.mean(axis=0))
+        x = x - 4 * lr / len(x) * slope @ weight
+    return x
+
+
+def wider_by_pseudoinverse(weight, bias, following, mapping):
+    copy = (np.asarray(mapping)[:, None] == np.arange(len(bias))).astype(float)
+    return copy @ weight, copy @ bias, following @ np.linalg.pinv(copy)
+
+
 ALTERNATIVES = {
     "softened": [
         softened_by_torch,
@@ -592,6 +608,7 @@ ALTERNATIVES = {
         match_on_a_copy,
         match_by_centring_matrix,
         match_in_single_precision,
+        match_means_then_variances,
     ],
     "ensemble_targets": [
         ensemble_by_scipy,
@@ -606,6 +623,7 @@ ALTERNATIVES = {
         wider_by_take,
         wider_by_torch,
         wider_by_comparing,
+        wider_by_pseudoinverse,
     ],
     "why_t_squared": ["c", "C", " c ", "(c)", "c."],
     "called_distillation": ["b", "B", " b ", "(b)", "b."],

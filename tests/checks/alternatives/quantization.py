@@ -98,7 +98,7 @@ def quantize_per_channel_by_torch(weight, bits):
     scale = weight.flatten(1).abs().amax(dim=1) / (2 ** (bits - 1) - 1)
     scale[scale == 0] = 1
     shaped = scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return torch.round(weight / shaped).to(torch.int8), scale
+    return torch.round(weight / shaped).to(torch.int32), scale
 
 
 def quantize_per_channel_by_transposing(weight, bits):
@@ -113,7 +113,7 @@ def quantize_per_channel_with_a_clamp(weight, bits):
     scale = np.maximum(rows.max(axis=1), -rows.min(axis=1)) / highest
     scale += scale == 0
     q = np.clip(np.round(rows / scale.reshape(-1, 1)), -highest, highest)
-    return q.astype(np.int8).reshape(weight.shape), scale
+    return q.astype(np.int16).reshape(weight.shape), scale
 
 
 def int_linear_in_python(x_q, x_zero, w_q, bias_q, multiplier, shift, y_zero):
@@ -145,9 +145,11 @@ def int_linear_by_torch(x_q, x_zero, w_q, bias_q, multiplier, shift, y_zero):
 
 
 def int_linear_by_floor(x_q, x_zero, w_q, bias_q, multiplier, shift, y_zero):
+    # The sum is exact in float64; the product of 58 bits needs integers.
     total = (x_q.astype(float) - x_zero) @ w_q.astype(float).T + bias_q
-    y = np.floor(total * multiplier / 2**shift + 0.5) + y_zero
-    return np.minimum(np.maximum(y, -128), 127)
+    total = total.astype(np.int64).astype(object)
+    y = (2 * total * multiplier + 2**shift) // 2 ** (shift + 1) + y_zero
+    return np.minimum(np.maximum(y.astype(float), -128), 127)
 
 
 def int_linear_by_einsum(x_q, x_zero, w_q, bias_q, multiplier, shift, y_zero):

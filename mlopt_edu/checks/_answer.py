@@ -167,11 +167,15 @@ def _stop(thread: threading.Thread) -> None:
 
 
 def _import_torch_if_used(function: Callable[..., Any]) -> None:
-    """Import it before the clock starts: it takes longer than any right answer."""
+    """Import it before the clock starts: it takes longer than any right answer.
+
+    The first optimizer imports half of torch again; stopped halfway, it stays broken.
+    """
     code = getattr(function, "__code__", None)
-    if code is not None and "torch" in code.co_names:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("torch")
+    for name, module in (("torch", "torch"), ("optim", "torch._dynamo")):
+        if code is not None and "torch" in code.co_names and name in code.co_names:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
 
 
 def _blank(error: NotImplementedError, function: Callable[..., Any]) -> str:

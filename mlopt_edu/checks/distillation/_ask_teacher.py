@@ -214,3 +214,30 @@ def last_batch_alone(*inputs: Any) -> Outcome:
 def only_the_logits(*inputs: Any) -> Array:
     """Return the teacher's mean and variance too, after the logits."""
     return ask_teacher_reference(*inputs)[0]
+
+
+@ask_teacher.mistake
+def a_list_of_batches(*inputs: Any) -> tuple[list[Array], Array, Array]:
+    """Your logits are a list of batches; join them into one array."""
+    batches, *rest = inputs
+    logits = [ask_teacher_reference([batch], *rest)[0] for batch in batches]
+    return logits, rest[1][2], rest[1][3]
+
+
+@ask_teacher.mistake
+def variance_first(*inputs: Any) -> Outcome:
+    """The variance comes before the mean; return the mean first."""
+    logits, mean, var = ask_teacher_reference(*inputs)
+    return logits, var, mean
+
+
+@ask_teacher.mistake
+def only_the_mean_moved(*inputs: Any) -> Outcome:
+    """The running mean still moves with every batch; it stays, as the variance does."""
+    batches, weight, (scale, shift, mean, var), head = inputs
+    logits = []
+    for batch in batches:
+        norm = (scale, shift, mean, var)
+        logits.append(ask_teacher_reference([batch], weight, norm, head)[0])
+        mean = 0.9 * mean + 0.1 * (batch @ weight.T).mean(axis=0)
+    return np.concatenate(logits), mean, var

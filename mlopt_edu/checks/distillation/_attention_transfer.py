@@ -217,3 +217,58 @@ def over_the_examples(student: Array, teacher: Array) -> float:
         energy = (x**2).sum(axis=0).mean(axis=0)
         maps.append(energy / np.linalg.norm(energy))
     return float(np.sum((maps[0] - maps[1]) ** 2))
+
+
+@attention_transfer.mistake
+def one_a_row(student: Array, teacher: Array) -> Array:
+    """This is the distance of each example; return their mean, one number."""
+    return np.asarray(np.sum(_gaps(student, teacher) ** 2, axis=1))
+
+
+@attention_transfer.mistake
+def root_of_the_length_left_out(student: Array, teacher: Array) -> float:
+    """You divide by the *squared* length; take the root of the sum of squares."""
+    maps = []
+    for x in (student, teacher):
+        energy = _energy(x)
+        squares = (energy**2).sum(axis=(1, 2))
+        maps.append(energy / _or_one(squares)[:, None, None])
+    return _distance(maps[0], maps[1])
+
+
+@attention_transfer.mistake
+def silent_examples_left_out(student: Array, teacher: Array) -> float:
+    """You leave out an example whose map is 0; its map stays 0, and it counts."""
+    loud = student.any(axis=(1, 2, 3)) & teacher.any(axis=(1, 2, 3))
+    gaps = _gaps(student, teacher)[loud]
+    return float(np.sum(gaps**2, axis=1).mean())
+
+
+@attention_transfer.mistake
+def silent_examples_count_nothing(student: Array, teacher: Array) -> float:
+    """An example with a map that is 0 has the distance 0 in yours.
+
+    Its map stays 0, but the other net's map is not 0: their distance is 1.
+    """
+    loud = student.any(axis=(1, 2, 3)) & teacher.any(axis=(1, 2, 3))
+    return float(np.sum(_gaps(student, teacher)[loud] ** 2) / len(student))
+
+
+@attention_transfer.mistake
+def eps_in_the_length(student: Array, teacher: Array) -> float:
+    """You add a small number to every length; only a length of 0 needs care.
+
+    Where the length is 0, divide by 1.
+    """
+    maps = []
+    for x in (student, teacher):
+        energy = _energy(x).reshape(len(x), -1)
+        length = np.linalg.norm(energy, axis=1, keepdims=True)
+        maps.append(energy / (length + 1e-6))
+    return _distance(maps[0], maps[1])
+
+
+@attention_transfer.mistake
+def sizes_of_differences(student: Array, teacher: Array) -> float:
+    """You add up the sizes of the differences; square them."""
+    return float(np.sum(np.abs(_gaps(student, teacher))) / len(student))

@@ -19,7 +19,7 @@ why_t_squared = choice(
             "the softened probabilities shrinks like 1/T as well.",
         ),
         "c": (
-            "It becomes about 100 times smaller",
+            "It becomes nearly 100 times smaller",
             "Right: one factor 1/T from the division inside the softmax, another since "
             "the gap of the probabilities shrinks like 1/T. T² gives both back, so a "
             "new temperature does not call for new weights.",

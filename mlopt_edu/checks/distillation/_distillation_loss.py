@@ -234,3 +234,78 @@ def first_class_without_label(*inputs: Any) -> float:
 def sign_of_the_hard_loss(*inputs: Any) -> float:
     """The minus of the cross-entropy is missing: labels would be unlearnt."""
     return _variant(*inputs, hard_factor=-1.0)
+
+
+@distillation_loss.mistake
+def first_class_dropped(*inputs: Any) -> float:
+    """You leave out the examples of class 0; only -100 says that there is no label."""
+    return _variant(
+        *inputs, targets=lambda labels, _: np.where(labels > 0, labels, NO_LABEL)
+    )
+
+
+@distillation_loss.mistake
+def log_of_zero(*inputs: Any) -> float:
+    """A label's probability becomes 0, and its logarithm -inf.
+
+    Compute the logarithm of the softmax directly: z - log sum exp z.
+    """
+    loss = distillation_loss_reference(*inputs)
+    known = np.flatnonzero(inputs[2] != NO_LABEL)
+    lost = softmax(inputs[0])[known, inputs[2][known]] == 0
+    return float(np.inf) if lost.any() and inputs[4] else loss
+
+
+@distillation_loss.mistake
+def eps_in_the_log(*inputs: Any) -> float:
+    """A small number in the logarithm hides how wrong a student is that is sure.
+
+    Compute the logarithm of the softmax directly: z - log sum exp z.
+    """
+    student, _, labels, _, hard_weight, _ = inputs
+    known = np.flatnonzero(labels != NO_LABEL)
+    q = softmax(student)[known, labels[known]]
+    hard = -np.log(q + 1e-12).mean() if len(known) else 0.0
+    return float(hard_weight * hard + labels_never_used(*inputs))
+
+
+@distillation_loss.mistake
+def soft_loss_not_softened(*inputs: Any) -> float:
+    """Your soft loss is at temperature 1: it is that of task 2, with `temperature`."""
+    return _variant(*inputs, soft=lambda z, v, _: soft_target_loss_reference(z, v, 1))
+
+
+@distillation_loss.mistake
+def hard_loss_as_the_soft_one(*inputs: Any) -> float:
+    """You soften the hard loss and multiply it by T²; labels are met at T = 1."""
+    t = inputs[3]
+    return _variant(*inputs, hard_logits=lambda z, t: z / t, hard_factor=t**2)
+
+
+@distillation_loss.mistake
+def nothing_without_labels(*inputs: Any) -> float:
+    """Without any label you return 0, but the soft loss is there all the same."""
+    if np.all(inputs[2] == NO_LABEL):
+        return 0.0
+    return distillation_loss_reference(*inputs)
+
+
+@distillation_loss.mistake
+def teacher_for_the_rest_alone(*inputs: Any) -> float:
+    """You ask the teacher about unlabelled examples alone; it has a say on *all*."""
+    student, teacher, labels, *rest = inputs
+    rows = labels == NO_LABEL
+    soft = 0.0
+    if rows.any():
+        soft = soft_target_loss_reference(student[rows], teacher[rows], rest[0])
+    return _variant(*inputs, soft=lambda *_: soft)
+
+
+@distillation_loss.mistake
+def logarithm_left_out(*inputs: Any) -> float:
+    """Your hard loss lacks the logarithm: it is minus the label's probability."""
+    student, _, labels, _, hard_weight, _ = inputs
+    known = np.flatnonzero(labels != NO_LABEL)
+    q = softmax(student)[known, labels[known]]
+    hard = -q.mean() if len(known) else 0.0
+    return float(hard_weight * hard + labels_never_used(*inputs))

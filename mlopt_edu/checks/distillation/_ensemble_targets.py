@@ -31,6 +31,7 @@ def _members(rng: np.random.Generator) -> Iterator[Case]:
     high = 1500 * (np.eye(3, 4) + np.eye(3, 4, k=1))  # two classes of each example
     logits = rng.normal(size=(2, 3, 4)) + high
     yield Case("large logits", {"logits": logits, "temperature": 1.5})
+    yield Case("large logits, much softened", {"logits": logits, "temperature": 900.0})
 
 
 ensemble_targets = Task(
@@ -55,7 +56,7 @@ ensemble_targets = Task(
 def logits_averaged(logits: Array, temperature: float) -> Array:
     """You average the *logits*: whoever has the largest ones decides alone.
 
-    Average the probabilities.
+    The mean of logarithms, made to sum to 1, is the same. Average the probabilities.
     """
     return softmax(logits.mean(axis=0) / temperature)
 
@@ -159,3 +160,22 @@ def overflow(logits: Array, temperature: float) -> Array:
     """Large logits give nan: `np.exp(1000)` is inf. Subtract each row's maximum."""
     powers = np.exp(logits / temperature)
     return np.asarray((powers / powers.sum(axis=-1, keepdims=True)).mean(axis=0))
+
+
+@ensemble_targets.mistake
+def never_averaged(logits: Array, temperature: float) -> Array:
+    """These are the members' probabilities one by one; return their mean."""
+    return softmax(logits / temperature)
+
+
+@ensemble_targets.mistake
+def mean_divided_by_temperature(logits: Array, temperature: float) -> Array:
+    """You divide the *probabilities* by T, so they no longer sum to 1."""
+    return np.asarray(softmax(logits).mean(axis=0) / temperature)
+
+
+@ensemble_targets.mistake
+def softmax_over_examples(logits: Array, temperature: float) -> Array:
+    """Your softmax is over axis 1, the examples; the classes are the last axis."""
+    swapped = np.swapaxes(logits / temperature, 1, 2)
+    return np.asarray(np.swapaxes(softmax(swapped), 1, 2).mean(axis=0))

@@ -44,6 +44,7 @@ hint_loss = Task(
     reference=hint_loss_reference,
     draw=_features,
     forbid=LIBRARIES,
+    seconds=10.0,  # the first backward pass of torch imports much
     hints=(
         "At one place of one example the student has a vector of its channels. The "
         "projector makes one of the teacher's size of it: a matrix times a vector.",
@@ -211,3 +212,45 @@ def sizes_for_squares(student: Array, teacher: Array, projector: Array) -> Outco
 def teacher_left_out(student: Array, teacher: Array, projector: Array) -> Outcome:
     """The teacher's features are not used: this pulls the projector to 0."""
     return _from(_project(student, projector), student)
+
+
+@hint_loss.mistake
+def half_left_in_the_gradient(
+    student: Array, teacher: Array, projector: Array
+) -> Outcome:
+    """The loss is right, but the gradient is halved: the square's 2 takes the half."""
+    loss, gradient = hint_loss_reference(student, teacher, projector)
+    return loss, gradient / 2
+
+
+@hint_loss.mistake
+def gradient_averaged_over_places(
+    student: Array, teacher: Array, projector: Array
+) -> Outcome:
+    """The loss is right. Your gradient is not divided by the number of channels.
+
+    The mean is over all entries: examples, the teacher's channels and places.
+    """
+    loss, gradient = hint_loss_reference(student, teacher, projector)
+    return loss, gradient * len(projector)
+
+
+@hint_loss.mistake
+def summed_over_channels(student: Array, teacher: Array, projector: Array) -> Outcome:
+    """You sum over the channels; the mean is over them too."""
+    loss, gradient = hint_loss_reference(student, teacher, projector)
+    return loss * len(projector), gradient * len(projector)
+
+
+@hint_loss.mistake
+def reshaped_without_moving(
+    student: Array, teacher: Array, projector: Array
+) -> Outcome:
+    """A reshape to (places, channels) does not move axes: rows mix places and channels.
+
+    Move the channels to the end first, or use `np.einsum`.
+    """
+    rows = student.reshape(-1, student.shape[1])
+    gap = (rows @ projector.T).reshape(teacher.shape) - teacher
+    gradient = gap.reshape(-1, len(projector)).T @ rows / gap.size
+    return float(np.mean(gap**2) / 2), gradient

@@ -40,6 +40,7 @@ logit_regression = Task(
     reference=logit_regression_reference,
     draw=_logits,
     forbid=LIBRARIES,
+    seconds=10.0,  # the first backward pass of torch imports much
     hints=(
         "No softmax sees what is added to all logits of an example. So subtract each "
         "example's mean, from both nets' logits or from their difference.",
@@ -61,9 +62,9 @@ def _from(gap: Array) -> Outcome:
 
 @logit_regression.mistake
 def not_centred(student: Array, teacher: Array) -> Outcome:
-    """You compare the logits as they are; subtract each example's mean first.
+    """The means are still in your difference: from each net subtract its *own*.
 
-    No softmax sees the mean, so the student need not learn it.
+    No softmax sees an example's mean, so the student need not learn it.
     """
     return _from(student - teacher)
 
@@ -175,3 +176,17 @@ def gradient_first(student: Array, teacher: Array) -> tuple[Array, float]:
     """The order is reversed: return the loss first, then the gradient."""
     loss, gradient = logit_regression_reference(student, teacher)
     return gradient, loss
+
+
+@logit_regression.mistake
+def half_left_in_the_gradient(student: Array, teacher: Array) -> Outcome:
+    """The loss is right, but the gradient is halved: the square's 2 takes the half."""
+    loss, gradient = logit_regression_reference(student, teacher)
+    return loss, gradient / 2
+
+
+@logit_regression.mistake
+def one_loss_a_row(student: Array, teacher: Array) -> tuple[Array, Array]:
+    """The gradient is right, but you return each example's loss; return the mean."""
+    gap = _centred(student - teacher)
+    return np.sum(gap**2, axis=1) / 2, gap / len(gap)

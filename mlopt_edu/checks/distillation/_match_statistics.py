@@ -49,6 +49,7 @@ match_statistics = Task(
     reference=match_statistics_reference,
     draw=_noise,
     forbid=LIBRARIES,
+    seconds=10.0,  # the first backward pass of torch imports much
     hints=(
         "Everything about the teacher stays: its weight, its mean, its variance. What "
         "is left to move?",
@@ -73,14 +74,13 @@ def _variant(
     var_factor: float = 4.0,
     centre: bool = True,
     average: Any = len,
-    ddof: int = 0,
     drift: float = 0.0,
 ) -> Array:
     """The right program, with one thing in it changed."""
     for _ in range(steps):
         hidden = x @ weight.T
         m = hidden.mean(axis=0)
-        v = np.sum((hidden - m) ** 2, axis=0) / max(len(x) - ddof, 1)
+        v = np.sum((hidden - m) ** 2, axis=0) / len(x)
         mean, var = mean + drift * (m - mean), var + drift * (v - var)
         around = hidden - m if centre else hidden
         slope = mean_factor * (m - mean) + var_factor * (v - var) * around
@@ -155,8 +155,20 @@ def inputs_not_averaged(*inputs: Any) -> Array:
 
 @match_statistics.mistake
 def unbiased_variance(*inputs: Any) -> Array:
-    """You divide the variance by N - 1; here it is a mean, with N."""
-    return _variant(*inputs, ddof=1)
+    """You divide the variance by N - 1; here it is a mean, with N.
+
+    N - 1 is what torch does if nobody says `correction=0`. One input gives nan.
+    """
+    x, weight, mean, var, lr, steps = inputs
+    for _ in range(steps):
+        hidden = x @ weight.T
+        m = hidden.mean(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            around = (hidden - m) / np.float64(len(x) - 1)
+            var_gap = np.sum((hidden - m) * around, axis=0) - var
+        slope = 2 * (m - mean) / len(x) + 4 * var_gap * around
+        x = x - lr * slope @ weight
+    return np.asarray(x)
 
 
 @match_statistics.mistake
@@ -219,3 +231,62 @@ def slope_of_the_first_inputs(*inputs: Any) -> Array:
     """You compute the slope once; compute it anew before every step."""
     *rest, lr, steps = inputs
     return match_statistics_reference(*[*rest, steps * lr, 1])
+
+
+@match_statistics.mistake
+def share_of_the_mean_missing(*inputs: Any) -> Array:
+    """The slope of the *mean's* gap is not divided by N: an input has the share 1/N."""
+    x, *_ = inputs
+    return _variant(*inputs, mean_factor=2.0 * len(x))
+
+
+@match_statistics.mistake
+def mean_over_columns(*inputs: Any) -> Array:
+    """You take the mean over the columns; the loss is their sum."""
+    return _variant(*inputs, average=lambda _: len(inputs[0]) * len(inputs[2]))
+
+
+@match_statistics.mistake
+def slopes_pile_up(*inputs: Any) -> Array:
+    """Each step takes the gradients of all steps before it too.
+
+    In torch, `.grad` adds up until somebody sets it to zero.
+    """
+    x, weight, mean, var, lr, steps = inputs
+    sum_ = np.zeros_like(x)
+    for _ in range(steps):
+        sum_ = sum_ + x - match_statistics_reference(x, weight, mean, var, 1.0, 1)
+        x = x - lr * sum_
+    return np.asarray(x)
+
+
+@match_statistics.mistake
+def around_the_mean_of_the_teacher(*inputs: Any) -> Array:
+    """Your variance is taken around the teacher's mean; take it around the batch's."""
+    x, weight, mean, var, lr, steps = inputs
+    for _ in range(steps):
+        hidden = x @ weight.T
+        around = hidden - mean
+        var_gap = np.mean(around**2, axis=0) - var
+        slope = 2 * around.mean(axis=0) + 4 * var_gap * around
+        x = x - lr * slope / len(x) @ weight
+    return np.asarray(x)
+
+
+@match_statistics.mistake
+def squares_not_centred(*inputs: Any) -> Array:
+    """Your variance is the mean of h²; subtract the mean of h before you square."""
+    x, weight, mean, var, lr, steps = inputs
+    for _ in range(steps):
+        hidden = x @ weight.T
+        var_gap = np.mean(hidden**2, axis=0) - var
+        slope = 2 * (hidden.mean(axis=0) - mean) + 4 * var_gap * hidden
+        x = x - lr * slope / len(x) @ weight
+    return np.asarray(x)
+
+
+@match_statistics.mistake
+def one_step_less(*inputs: Any) -> Array:
+    """You take one step too few."""
+    *rest, steps = inputs
+    return match_statistics_reference(*[*rest, max(steps - 1, 0)])

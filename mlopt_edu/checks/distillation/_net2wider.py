@@ -220,3 +220,59 @@ def bias_left_out(
 ) -> tuple[Array, Array]:
     """Return three things: the new weight, the new bias, and what follows."""
     return weight[mapping], following[:, mapping] / _copies(mapping)
+
+
+@net2wider.mistake
+def always_halved(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """You halve every column; a unit may be there once, or three times."""
+    return weight[mapping], bias[mapping], following[:, mapping] / 2
+
+
+@net2wider.mistake
+def copied_units_halved(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """You halve what a copied unit passes on; it may be there three times and more."""
+    share = np.minimum(_copies(mapping), 2)
+    return weight[mapping], bias[mapping], following[:, mapping] / share
+
+
+@net2wider.mistake
+def halved_at_each_copy(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """Each new copy takes half of what is left, so that the shares are 1/2, 1/4, ....
+
+    The net computes the same, but here the shares are equal.
+    """
+    rank = np.array([np.sum(mapping[:i] == k) for i, k in enumerate(mapping)])
+    share = 0.5 ** np.minimum(rank + 1, _copies(mapping) - 1)
+    return weight[mapping], bias[mapping], following[:, mapping] * share
+
+
+@net2wider.mistake
+def copies_side_by_side(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """Your copies stand side by side; new unit i is a copy of `mapping[i]`."""
+    return net2wider_reference(weight, bias, following, np.sort(mapping))
+
+
+@net2wider.mistake
+def bias_as_it_was(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """The bias is still that of the old units; copy it too."""
+    return weight[mapping], bias, following[:, mapping] / _copies(mapping)
+
+
+@net2wider.mistake
+def weight_divided_too(
+    weight: Array, bias: Array, following: Array, mapping: Integers
+) -> Wider:
+    """You divide the incoming weights too; the outgoing ones are enough."""
+    copies = _copies(mapping)
+    new = weight[mapping] / copies[:, None]
+    return new, bias[mapping], following[:, mapping] / copies

@@ -6,7 +6,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-LIBRARIES = ("mlopt_edu.distillation", ".kl_div", ".KLDivLoss", ".rel_entr")
+LIBRARIES = (
+    "mlopt_edu.distillation",
+    "mlopt_edu.optim",
+    "torch.optim",
+    ".kl_div",
+    ".KLDivLoss",
+    ".rel_entr",
+)
 
 
 def log_softmax(logits: Array) -> Array:

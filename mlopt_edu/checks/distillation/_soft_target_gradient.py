@@ -38,6 +38,8 @@ def _logits(rng: np.random.Generator) -> Iterator[Case]:
     student, teacher = rng.uniform(-3000, 3000, size=(2, 3, 4))
     inputs = {"student_logits": student, "teacher_logits": teacher / 1000}
     yield Case("logits of some thousand", {**inputs, "temperature": 2.0})
+    far = {"student_logits": student, "teacher_logits": teacher}
+    yield Case("far apart, at a high temperature", {**far, "temperature": 400.0})
 
 
 soft_target_gradient = Task(
@@ -180,3 +182,47 @@ def through_the_squares(student: Array, teacher: Array, temperature: float) -> A
     q, gap = softmax(student / temperature), _gap(student, teacher, temperature)
     mean = np.sum(q * gap, axis=1, keepdims=True)
     return np.asarray(2 * temperature * q * (gap - mean) / len(student))
+
+
+@soft_target_gradient.mistake
+def factor_missing(student: Array, teacher: Array, temperature: float) -> Array:
+    """Only q - p is there, as for one example at T = 1: T / N is missing.
+
+    T² of the loss and 1/T from inside the softmax make T; the mean makes 1/N.
+    """
+    return _gap(student, teacher, temperature)
+
+
+@soft_target_gradient.mistake
+def t_squared_missing_and_not_averaged(
+    student: Array, teacher: Array, temperature: float
+) -> Array:
+    """This is the gradient of one example's KL: T² is missing, and 1/N of the mean."""
+    return _gap(student, teacher, temperature) / temperature
+
+
+@soft_target_gradient.mistake
+def temperature_left_out(student: Array, teacher: Array, temperature: float) -> Array:
+    """`temperature` is not used: both nets' logits are divided by it."""
+    return _gap(student, teacher, 1) / len(student)
+
+
+@soft_target_gradient.mistake
+def gradient_for_the_teacher(
+    student: Array, teacher: Array, temperature: float
+) -> Array:
+    """This is the gradient for the *teacher's* logits; the student's move."""
+    log_p, log_q = (
+        log_softmax(teacher / temperature),
+        log_softmax(student / temperature),
+    )
+    ratio, p = log_p - log_q, np.exp(log_p)
+    mean = np.sum(p * ratio, axis=1, keepdims=True)
+    return np.asarray(temperature * p * (ratio - mean) / len(student))
+
+
+@soft_target_gradient.mistake
+def summed_over_examples(student: Array, teacher: Array, temperature: float) -> Array:
+    """You sum over the examples; each example's logits have a gradient of their own."""
+    gradient = soft_target_gradient_reference(student, teacher, temperature)
+    return np.asarray(gradient.sum(axis=0))

@@ -42,6 +42,8 @@ def _logits(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("a student too sure of itself", {**inputs, "temperature": 1.0})
     inputs = {"student_logits": student, "teacher_logits": teacher + torn}
     yield Case("a teacher that is sure", {**inputs, "temperature": 1.5})
+    far = {"student_logits": 1000 * student, "teacher_logits": 1000 * teacher}
+    yield Case("far apart, at a high temperature", {**far, "temperature": 400.0})
     inputs = {"student_logits": student + 3000, "teacher_logits": teacher - 2000}
     yield Case("levels that no softmax sees", {**inputs, "temperature": 2.0})
 
@@ -272,3 +274,46 @@ def squares_of_probabilities(
 def in_bits(student: Array, teacher: Array, temperature: float) -> float:
     """Your loss is in bits; take the natural logarithm."""
     return soft_target_loss_reference(student, teacher, temperature) / float(np.log(2))
+
+
+@soft_target_loss.mistake
+def temperature_left_out(student: Array, teacher: Array, temperature: float) -> float:
+    """`temperature` is not used: it divides both nets' logits, and T² is a factor."""
+    return _loss(student, teacher, 1, 1)
+
+
+@soft_target_loss.mistake
+def only_the_students_log_of_zero(
+    student: Array, teacher: Array, temperature: float
+) -> float:
+    """Where the *student's* probability becomes 0, its logarithm is -inf.
+
+    You have taken care of the teacher's zeros. Compute both logarithms directly:
+    z - log sum exp z.
+    """
+    p, q = softmax(teacher / temperature), softmax(student / temperature)
+    with np.errstate(divide="ignore"):
+        gap = np.log(np.where(p > 0, p, 1)) - np.log(q)
+    gaps = np.where(p > 0, p, 1) * np.where(p > 0, gap, 0)
+    return float(temperature**2 * np.mean(np.sum(gaps, axis=1)))
+
+
+@soft_target_loss.mistake
+def tiny_eps_in_the_log(student: Array, teacher: Array, temperature: float) -> float:
+    """A tiny number in the logarithm, or a clip at one, hides how wrong a student is.
+
+    Compute the logarithm of the softmax directly: z - log sum exp z.
+    """
+    p, q = softmax(teacher / temperature), softmax(student / temperature)
+    gap = np.log(p + 1e-12) - np.log(q + 1e-12)
+    return float(temperature**2 * np.mean(np.sum(p * gap, axis=1)))
+
+
+@soft_target_loss.mistake
+def mean_of_both_directions(
+    student: Array, teacher: Array, temperature: float
+) -> float:
+    """This is the mean of both divergences; the teacher's probabilities alone weigh."""
+    there = soft_target_loss_reference(student, teacher, temperature)
+    back = soft_target_loss_reference(teacher, student, temperature)
+    return (there + back) / 2

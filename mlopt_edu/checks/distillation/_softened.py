@@ -34,6 +34,9 @@ def _logits(rng: np.random.Generator) -> Iterator[Case]:
     large = rng.uniform(-2000, 2000, size=(3, 4))
     large[:, 0] = large[:, 1] + 1
     yield Case("logits of some thousand", {"logits": large, "temperature": 1.5})
+    far = rng.uniform(-2000, 2000, size=(3, 4))
+    far[:, 0] = far[:, 1] + 1000
+    yield Case("far apart, at a high temperature", {"logits": far, "temperature": 400})
     levels = rng.normal(size=(3, 4)) + np.array([[0.0], [-6000.0], [5000.0]])
     yield Case(
         "examples on very different levels", {"logits": levels, "temperature": 2.0}
@@ -172,3 +175,30 @@ def eps_in_the_sum(logits: Array, temperature: float) -> Array:
     scaled = logits / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(powers / (powers.sum(axis=-1, keepdims=True) + 1e-5))
+
+
+@softened.mistake
+def root_of_the_probabilities(logits: Array, temperature: float) -> Array:
+    """You soften probabilities: one that became 0 in floating point stays 0.
+
+    On paper it is the same. Divide the *logits* by the temperature, then take the
+    softmax once.
+    """
+    powers = softmax(logits) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+@softened.mistake
+def nan_replaced(logits: Array, temperature: float) -> Array:
+    """You replace the nan of inf / inf by a number, but the probability is lost.
+
+    Subtract each row's largest logit first; then no nan arises.
+    """
+    powers = np.exp(logits / temperature)
+    return np.asarray(np.nan_to_num(powers / powers.sum(axis=-1, keepdims=True)))
+
+
+@softened.mistake
+def no_softmax(logits: Array, temperature: float) -> Array:
+    """These are the softened logits; take their softmax."""
+    return logits / temperature

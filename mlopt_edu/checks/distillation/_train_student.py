@@ -65,7 +65,8 @@ train_student = Task(
     section="12 · What goes wrong",
     reference=train_student_reference,
     draw=_pupils,
-    forbid=(*LIBRARIES, "torch.optim", "mlopt_edu.optim"),
+    forbid=LIBRARIES,
+    seconds=10.0,  # the first backward pass of torch imports much
     hints=(
         "Print the student before and after. Then change the teacher: what changes in "
         "the result?",
@@ -107,7 +108,7 @@ def _variant(
     ),
     act: Any = relu,
     at_student: float | None = None,
-    bias_too: bool = True,
+    bias_factor: Callable[[Array], float] = lambda _: 1.0,
 ) -> Layer:
     """The right program, with one thing in it changed."""
     weight, bias = student
@@ -116,7 +117,7 @@ def _variant(
         q = softmax((X @ weight.T + bias) / (at_student or temperature))
         gradient = slope(q, p, temperature)
         weight = weight - lr * gradient.T @ X
-        bias = bias - lr * gradient.sum(axis=0) * bias_too
+        bias = bias - lr * gradient.sum(axis=0) * bias_factor(X)
     return weight, bias
 
 
@@ -159,7 +160,7 @@ def only_the_bias_learns(*inputs: Any) -> Layer:
 @train_student.mistake
 def bias_frozen(*inputs: Any) -> Layer:
     """The weight learns, but the student's bias is frozen."""
-    return _variant(*inputs, bias_too=False)
+    return _variant(*inputs, bias_factor=lambda _: 0.0)
 
 
 @train_student.mistake
@@ -260,3 +261,50 @@ def one_step_more(*inputs: Any) -> Layer:
     """You take one step too many."""
     *rest, steps = inputs
     return train_student_reference(*[*rest, steps + 1])
+
+
+@train_student.mistake
+def first_choice_for_logits(*inputs: Any) -> Layer:
+    """You learn the teacher's first choice, and as if its ones were logits.
+
+    `soft_target_gradient` wants the teacher's logits as they are.
+    """
+    return _variant(*inputs, targets=lambda v, _, t: softmax(one_hot(v) / t))
+
+
+@train_student.mistake
+def probabilities_for_logits(*inputs: Any) -> Layer:
+    """You give `soft_target_gradient` the teacher's probabilities; it wants logits.
+
+    It takes the softmax itself, and softens itself.
+    """
+    return _variant(*inputs, targets=lambda v, _, t: softmax(softmax(v) / t))
+
+
+@train_student.mistake
+def divided_by_t_twice(*inputs: Any) -> Layer:
+    """The teacher's logits are divided by T twice: `soft_target_gradient` does it."""
+    return _variant(*inputs, targets=lambda v, _, t: softmax(v / t**2))
+
+
+@train_student.mistake
+def averaged_twice(*inputs: Any) -> Layer:
+    """You divide by the number of examples once more; your gradient has it already."""
+    return _variant(*inputs, slope=lambda q, p, t: t * (q - p) / len(p) ** 2)
+
+
+@train_student.mistake
+def bias_averaged_twice(*inputs: Any) -> Layer:
+    """The bias needs the *sum* over the examples: 1/N is in the gradient already."""
+    return _variant(*inputs, bias_factor=lambda X: 1 / len(X))
+
+
+@train_student.mistake
+def labels_in_training(*inputs: Any) -> Layer:
+    """You train with labels, at temperature 1: the teacher is never used."""
+    return _variant(
+        *inputs,
+        targets=_hard,
+        at_student=1.0,
+        slope=lambda q, p, _: (q - p) / len(p),
+    )

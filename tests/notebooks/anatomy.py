@@ -85,6 +85,13 @@ def calls(cell: Cell) -> list[tuple[str, ast.Call]]:
     return [(ast.unparse(node.func), node) for node in found]
 
 
+def ends_with_show(cell: Cell) -> bool:
+    """Is the value of the cell, which Jupyter displays, that of a call of `show`?"""
+    last = ast.parse(source(cell)).body[-1]
+    value = getattr(last, "value", None) if isinstance(last, ast.Expr) else None
+    return isinstance(value, ast.Call) and ast.unparse(value.func).endswith("show")
+
+
 def called(cells: list[Cell]) -> set[str]:
     """Return the last part of every name that is called: `show` of `plots.show`."""
     return {name.rpartition(".")[2] for cell in cells for name, _ in calls(cell)}
@@ -210,6 +217,8 @@ def figures(lesson: Lesson) -> Iterator[str]:
         drawn = [name for name in names if name.startswith("plots.")]
         if drawn and not {"plots.show", "show"} & set(names):
             yield f"the cell {cell['id']!r} must show its figure with plots.show(…)"
+        if {"plots.show", "show"} & set(names) and not ends_with_show(cell):
+            yield f"the cell {cell['id']!r} must end with plots.show(…) to show anything"
         for name, call in calls(cell):
             given = {keyword.arg for keyword in call.keywords}
             if name in ("plots.show", "show") and not {"alt", "caption"} <= given:

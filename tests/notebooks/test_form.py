@@ -170,6 +170,7 @@ FAULTS: list[tuple[str, Callable[[Notebook], None]]] = [
     ("figures", replaced(FIGURE, ", alt='a'", "")),
     ("figures", replaced(FIGURE, ", caption='c'", "")),
     ("figures", replaced(FIGURE, "plots.show(", "print(")),
+    ("figures", replaced(FIGURE, "plots.show(", "shown = plots.show(")),
     ("python", replaced(FIGURE, "data)", "data")),
     ("figures", replaced(FIGURE, "plots.images(data)", "plt.plot(data)")),
     ("figures", replaced("setup", "from", "import matplotlib.pyplot\nfrom")),

@@ -218,7 +218,7 @@ def figures(lesson: Lesson) -> Iterator[str]:
         if drawn and not {"plots.show", "show"} & set(names):
             yield f"the cell {cell['id']!r} must show its figure with plots.show(…)"
         if {"plots.show", "show"} & set(names) and not ends_with_show(cell):
-            yield f"the cell {cell['id']!r} must end with plots.show(…) to show anything"
+            yield f"the cell {cell['id']!r} must end with plots.show(…)"
         for name, call in calls(cell):
             given = {keyword.arg for keyword in call.keywords}
             if name in ("plots.show", "show") and not {"alt", "caption"} <= given:

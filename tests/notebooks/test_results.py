@@ -39,7 +39,8 @@ def numbers(line: str) -> list[str]:
 
 def is_in(text: str, row: dict[str, str]) -> bool:
     """Is a number one of the row's, rounded as it is?"""
-    tolerance = 0.5 * 10.0 ** -len(text.partition(".")[2])
+    # A half may have gone up or down.
+    tolerance = (0.5 + 1e-9) * 10.0 ** -len(text.partition(".")[2])
     return any(
         math.isclose(float(text), float(field), rel_tol=1e-9, abs_tol=tolerance)
         for field in row.values()

@@ -12,8 +12,8 @@ Claims:
    model; groups of 32 hold, and GPTQ holds better.
 2. Magnitude pruning to a quarter of the weights breaks it. Tuning brings much back,
    and more from the original's answers than from the dictionary, in the same steps.
-3. A student of a quarter of the weights learns more in the same steps from the
-   original's answers than from the dictionary alone.
+3. A student of half the width, trained from scratch for a few hundred steps: labels
+   and the original's answers are compared, without a promise which is better.
 
 Each seed draws its words to tune on and to test on. A difference is the mean over the
 seeds of the difference to the original, with Student's 95 % interval. Bytes are those

@@ -16,6 +16,8 @@ Integer-Arithmetic-Only Inference", 2017, arXiv:1712.05877, equations 1 and 12. 
 from the paper: signed integers; symmetric ranges as well.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -173,8 +175,20 @@ def fake_quantize(
         >>> fake_quantize(x, torch.tensor(0.1), torch.tensor(0), bits=4)
         tensor([-0.7000,  0.3000,  0.7000])
     """
+    return round_to_grid(x, scale, zero_point, torch.round, bits, symmetric)
+
+
+def round_to_grid(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    rounding: Callable[[Tensor], Tensor],
+    bits: int,
+    symmetric: bool,
+) -> Tensor:
+    """Quantize and dequantize, with a rounding that may have a gradient of its own."""
     quant_min, quant_max = integer_range(bits, symmetric=symmetric)
     dtype = torch.promote_types(x.dtype, torch.float32)
-    steps = torch.round(x.to(dtype) / scale) + zero_point
+    steps = rounding(x.to(dtype) / scale) + zero_point
     rounded = (steps.clamp(quant_min, quant_max) - zero_point) * scale
     return rounded.to(x.dtype)

@@ -107,19 +107,26 @@ def replace_modules_(model: nn.Module, new: Mapping[str, nn.Module]) -> None:
 
 
 def without_parametrizations(layer: M) -> M:
-    """Return the layer itself, or one of plain parameters that computes the same.
+    """Return the layer itself, or a copy of plain parameters that computes the same."""
+    if not parametrize.is_parametrized(layer):
+        return layer
+    plain = copy.deepcopy(layer)
+    make_plain_(plain)
+    return plain
+
+
+def make_plain_(layer: nn.Module) -> None:
+    """Write what parametrizations make into plain parameters.
 
     torch's own removal would also break every copy of the layer: they share a class.
     """
     if not parametrize.is_parametrized(layer):
-        return layer
-    plain = copy.deepcopy(layer)
+        return
     parametrized = {
         name: nn.Parameter(getattr(layer, name).detach().clone())
         for name in layer.parametrizations  # type: ignore[union-attr]
     }
-    plain.__class__ = type(layer).__mro__[1]
-    del plain.parametrizations
+    layer.__class__ = type(layer).__mro__[1]
+    del layer.parametrizations
     for name, parameter in parametrized.items():
-        plain.register_parameter(name, parameter)
-    return plain
+        layer.register_parameter(name, parameter)

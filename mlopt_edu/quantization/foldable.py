@@ -6,7 +6,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
+
+from mlopt_edu.quantization.apply import make_plain_
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -68,10 +69,7 @@ def set_parameters_(layer: Any, weight: Tensor, bias: Tensor) -> None:
     """Give a layer new parameters instead of those it has, parametrized or not."""
     with torch.enable_grad():
         is_trained = layer.weight.requires_grad
-    if parametrize.is_parametrized(layer):
-        # remove_parametrizations would break deep copies, which share the class.
-        del layer.parametrizations
-        layer.__class__ = type(layer).__bases__[0]
+    make_plain_(layer)
     layer.weight = nn.Parameter(weight, requires_grad=is_trained)
     layer.bias = nn.Parameter(bias, requires_grad=is_trained)
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlopt_edu.quantization.affine import integer_range
+from mlopt_edu.quantization.affine import round_to_grid
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -119,8 +119,4 @@ def fake_quantize_straight_through(
         >>> y.detach(), x.grad
         (tensor([-0.8750,  0.2500,  0.8750]), tensor([0., 1., 0.]))
     """
-    quant_min, quant_max = integer_range(bits, symmetric=symmetric)
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    steps = round_straight_through(x.to(dtype) / scale) + zero_point
-    rounded = (steps.clamp(quant_min, quant_max) - zero_point) * scale
-    return rounded.to(x.dtype)
+    return round_to_grid(x, scale, zero_point, round_straight_through, bits, symmetric)

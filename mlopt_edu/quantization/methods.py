@@ -296,16 +296,18 @@ def pack_layers(
     """Return layers with the weights that `pack` makes, and the biases as they are."""
     new: dict[str, nn.Module] = {}
     for name, layer in layers.items():
-        weight, bias = layer.weight, layer.bias
-        if not weight.isfinite().all():
+        if not layer.weight.isfinite().all():
             raise ValueError(f"layer {name!r}: weight must be finite, got inf or nan")
-        packed = pack(weight.detach())
-        kept = None if bias is None else bias.detach().clone()
-        if isinstance(layer, nn.Linear):
-            new[name] = WeightOnlyLinear(packed, kept)
-        else:
-            new[name] = WeightOnlyConv(packed, kept, ConvFormat.of(layer))
+        new[name] = weight_only(layer, pack(layer.weight.detach()))
     return new
+
+
+def weight_only(layer: Layer, packed: PackedWeight) -> nn.Module:
+    """Return the layer with a packed weight, and the bias as it is."""
+    bias = None if layer.bias is None else layer.bias.detach().clone()
+    if isinstance(layer, nn.Linear):
+        return WeightOnlyLinear(packed, bias)
+    return WeightOnlyConv(packed, bias, ConvFormat.of(layer))
 
 
 def size_of_groups(weight: Tensor, size: int | None) -> int:

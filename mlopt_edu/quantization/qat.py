@@ -32,11 +32,11 @@ from mlopt_edu.quantization.apply import (
     is_linear_or_conv,
     replace_modules_,
 )
-from mlopt_edu.quantization.conv import ConvFormat, Int8Conv, WeightOnlyConv
+from mlopt_edu.quantization.conv import ConvFormat, Int8Conv
 from mlopt_edu.quantization.input_quantizer import quantize_inputs_
 from mlopt_edu.quantization.learned_step import LearnedStep, LearnedStepWeight
-from mlopt_edu.quantization.linear import Int8Linear, WeightOnlyLinear
-from mlopt_edu.quantization.methods import Layer
+from mlopt_edu.quantization.linear import Int8Linear
+from mlopt_edu.quantization.methods import Layer, weight_only
 from mlopt_edu.quantization.packed_weight import PackedWeight
 from mlopt_edu.quantization.straight_through import straight_through
 
@@ -198,18 +198,16 @@ def _finished(
     for module in before:
         originals = [module(*originals)]
     packed = quantizer.pack(originals[0])
-    bias = None if layer.bias is None else layer.bias.detach().clone()
     inputs = getattr(layer, "input_quantizer", None)
     if inputs is None:
-        if isinstance(layer, nn.Linear):
-            return WeightOnlyLinear(packed, bias)
-        return WeightOnlyConv(packed, bias, ConvFormat.of(layer))
+        return weight_only(layer, packed)
     if not inputs.batches:
         raise ValueError(
             f"layer {name!r} must have seen inputs in training mode, got none; train "
             "it, or leave it out by filter_fn"
         )
     _check_rows(name, packed)
+    bias = None if layer.bias is None else layer.bias.detach().clone()
     values, scale = packed.values(), packed.scale.flatten()
     if isinstance(layer, nn.Linear):
         return Int8Linear(values, scale, bias, **inputs.format())

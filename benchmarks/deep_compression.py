@@ -125,7 +125,7 @@ def lenet_5() -> nn.Module:
         nn.MaxPool2d(2),
         nn.Flatten(),
         *mlp([800, 500, 10]),
-    )
+    ).to(memory_format=torch.channels_last)  # a step takes two thirds of the time
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,7 @@ def test_rows_that_are_zero_tiny_huge_or_not_finite():
 def test_other_types(make, dtype):
     torch.manual_seed(0)
     for layer, x in [
-        (nn.Linear(30, 6), torch.randn(4, 30)),
+        (nn.Linear(300, 6), torch.randn(4, 300)),  # its sums are beyond float16
         (nn.Conv2d(2, 3, 3), torch.randn(2, 2, 6, 6)),
     ]:
         real = layer(x).detach()

@@ -11,7 +11,7 @@ Claims:
 1. 8 bits cost next to nothing. At 4 and 3 bits one scale for each layer breaks the
    model; groups of 32 hold, and GPTQ holds better.
 2. Magnitude pruning to a quarter of the weights breaks it. Tuning brings much back,
-   and more from the original's answers than from the dictionary, in the same steps.
+   about as much from the original's answers as from the dictionary.
 3. A student of half the width, trained from scratch for a few hundred steps: labels
    and the original's answers are compared, without a promise which is better.
 

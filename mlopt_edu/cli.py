@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlopt_edu
+from mlopt_edu.cli_class import add_commands
 
 FAILED, UNUSABLE = 1, 2
 
@@ -22,6 +23,10 @@ _EXTRAS = {
     "jupyterlab": "widgets",
     "matplotlib": "widgets",
     "nbformat": "grading",
+    "safetensors": "grading",
+    "sqlalchemy": "grading",
+    "yaml": "grading",
+    "distributed": "cluster",
     "triton": "kernels",
 }
 
@@ -117,20 +122,6 @@ def _release(options: argparse.Namespace) -> int:
     return FAILED if problems else 0
 
 
-def _grade(options: argparse.Namespace) -> int:
-    from mlopt_edu.grading.grade import grade_folder
-
-    out = grade_folder(
-        options.folder,
-        out=options.out,
-        seed=options.seed,
-        seconds=options.seconds,
-        memory_mb=options.memory,
-    )
-    print(f"The class is in {out / 'class.csv'}; reports are in {out / 'results'}.")
-    return 0
-
-
 def _doctor(options: argparse.Namespace) -> int:
     from mlopt_edu.doctor import diagnose, lessons_can_run
 
@@ -160,7 +151,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
 
     def command(
-        run: Callable[[argparse.Namespace], int], name: str, summary: str
+        run: Callable[[argparse.Namespace], int] | None, name: str, summary: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name,
@@ -188,28 +179,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         "--check", action="store_true", help="only tell what is stale or leaks"
     )
 
-    sub = command(_grade, "grade", "grade a folder of submitted notebooks")
-    sub.add_argument("folder", type=Path, metavar="FOLDER")
-    sub.add_argument(
-        "--out", type=Path, metavar="DIR", help="where results go (FOLDER/graded)"
-    )
-    sub.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the hidden cases (random)"
-    )
-    sub.add_argument(
-        "--seconds",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="time limit for one submission (%(default)s)",
-    )
-    sub.add_argument(
-        "--memory",
-        type=int,
-        default=2048,
-        metavar="MB",
-        help="memory limit for one submission (%(default)s)",
-    )
+    add_commands(command)
 
     command(_doctor, "doctor", "tell what is missing here and what works without it")
     return parser, list(commands.choices)

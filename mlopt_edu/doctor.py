@@ -19,7 +19,7 @@ from types import ModuleType
 
 OLDEST_PYTHON = (3, 11)
 NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "matplotlib")
-GRADING_PACKAGES = ("nbformat",)
+GRADING_PACKAGES = ("nbformat", "safetensors", "sqlalchemy")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 TESTED_CHROMIUM = "/usr/bin/chromium"  # unless MLOPT_CHROMIUM names another
 ENOUGH_DISK = 1.0  # GB
@@ -58,6 +58,7 @@ def diagnose() -> list[Finding]:
         torch_finding,
         _notebooks(),
         _grading(),
+        _isolation(),
         gpu,
         _triton(on_gpu=gpu.ok),
         _chromium(),
@@ -175,6 +176,24 @@ def _grading() -> Finding:
         seen = ", ".join(f"{name} {_version(name)}" for name in GRADING_PACKAGES)
         sentence = f"{seen}."
     return Finding("Grading", not missing, sentence)
+
+
+def _isolation() -> Finding:
+    """Say how submissions are kept from the rest of this machine, by trying it."""
+    if os.name != "posix":
+        sentence = "Not here: mlopt grade needs Linux or macOS. Lessons do not."
+        return Finding("Isolation", False, sentence)
+    try:
+        from mlopt_edu.grading.sandbox import available, unavailable
+    except Exception as error:  # a broken torch or checks, of which others tell
+        sentence = f"Not tried: {error}. Only mlopt grade and check need it."
+        return Finding("Isolation", False, sentence)
+    strongest = available()[0]
+    sentence = f"{strongest.name}: {strongest.sentence}"
+    if strongest.weak:
+        faults = "; ".join(f"{name}: {why}" for name, why in unavailable().items())
+        sentence += f" Better is not to be had here ({faults})."
+    return Finding("Isolation", not strongest.weak, sentence)
 
 
 def _chromium() -> Finding:

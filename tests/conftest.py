@@ -1,5 +1,6 @@
 """What many tests share."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import settings
 
 from mlopt_edu.checks._answer import answer_cases
 from mlopt_edu.checks._judge import judge
+from mlopt_edu.checks._key import AnswerKey
 
 # The tests run side by side: two threads each would wait for one another. What the
 # tests start reads the variable; this process has its torch already.
@@ -40,12 +42,18 @@ def judged():
     """Judge an answer on the cases of a seed: `judged(task, answer, seed)`."""
 
     def run(task, answer, seed):
-        cases = task.cases(seed)
-        inputs = [case.inputs for case in cases]
+        key = answer_key(task, seed)
+        inputs = [case.inputs for case in key.cases]
         answers = answer_cases(answer, inputs, seconds=task.seconds)
-        return judge(task, cases, answers)
+        return judge(key, answers)
 
     return run
+
+
+@functools.lru_cache(maxsize=8)
+def answer_key(task, seed):
+    """Return the key that many answers in a row are judged by."""
+    return AnswerKey(task, task.cases(seed))
 
 
 def give_up(missing):
@@ -68,7 +76,12 @@ def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
         )
         yield browser
         browser.close()

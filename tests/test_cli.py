@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,18 @@ import mlopt_edu
 from mlopt_edu import cli, course, doctor, lab
 from mlopt_edu.checks import tasks
 
-COMMANDS = ["lab", "start", "progress", "check", "release", "grade", "doctor"]
+COMMANDS = [
+    "lab",
+    "start",
+    "progress",
+    "check",
+    "release",
+    "grade",
+    "report",
+    "hidden",
+    "gradebook",
+    "doctor",
+]
 
 
 def run(capsys, *words):
@@ -35,7 +47,7 @@ def test_version(capsys):
 def test_help_names_every_command(capsys):
     code, out, err = run(capsys, "--help")
     assert (code, err) == (0, "")
-    listed = [line.split()[0] for line in out.splitlines() if line.startswith("    ")]
+    listed = re.findall(r"^    (\w+)", out, re.MULTILINE)
     assert listed == COMMANDS
 
 

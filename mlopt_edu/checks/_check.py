@@ -12,6 +12,7 @@ from ._answer import Answer, answer_cases
 from ._catalog import CheckError, find_task, tasks
 from ._html import report_html
 from ._judge import judge
+from ._key import AnswerKey
 from ._progress import progress, record
 from ._report import Report
 from ._task import Task
@@ -106,7 +107,7 @@ def check_answer(task: Task, answer: object) -> Report:
     else:
         inputs = [case.inputs for case in cases]
         answers = answer_cases(answer, inputs, seconds=task.seconds)
-    return judge(task, cases, answers, source=_source(answer))
+    return judge(AnswerKey(task, cases), answers, source=_source(answer))
 
 
 def _notebook() -> Mapping[str, Any]:

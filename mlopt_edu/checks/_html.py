@@ -51,12 +51,17 @@ _HINTS = ("A nudge", "The approach", "Almost the answer")
 
 
 def report_html(report: Report, *, points_so_far: str = "") -> str:
-    """Return the fragment for one report.
+    """Return the fragment for one report, with its style.
 
     Args:
         report: What was judged.
         points_so_far: A sentence for the last line, as "5 of 15 points in 01 so far".
     """
+    return STYLE + report_body(report, points_so_far=points_so_far)
+
+
+def report_body(report: Report, *, points_so_far: str = "") -> str:
+    """Return the fragment without `STYLE`, for a page that has it once in its head."""
     state = "mlopt-passed" if report.passed else "mlopt-failed"
     word = "✓ Right" if report.passed else "✗ Not yet"
     parts = [
@@ -74,7 +79,7 @@ def report_html(report: Report, *, points_so_far: str = "") -> str:
         f"<p>{escape(points_so_far)}</p>" if points_so_far else "",
         "</div>",
     ]
-    return STYLE + "".join(parts)
+    return "".join(parts)
 
 
 def prose(text: str) -> str:

@@ -9,29 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from ._answer import Answer, answer_case
+from ._answer import Answer
 from ._compare import as_array, difference, show
 from ._forbid import forbidden_name
+from ._key import AnswerKey
 from ._report import Report, Verdict, sentence
 from ._task import Case, Law, Mistake, Task
 
 _IN_PLACE = "it changed its input"
 
 
-def judge(
-    task: Task, cases: Sequence[Case], answers: Sequence[Answer], *, source: str = ""
-) -> Report:
-    """Compare one answer for each case with the task.
+def judge(key: AnswerKey, answers: Sequence[Answer], *, source: str = "") -> Report:
+    """Compare one answer for each case with the key.
 
     Args:
-        task: What was asked.
-        cases: The inputs, from `task.cases`.
+        key: What was asked, with its cases.
         answers: What came back, one for each case.
         source: The learner's program, to look for names that the task forbids.
 
     Returns:
         A report with all the points if every case is right, else none.
     """
+    task, cases = key.task, key.cases
     used = forbidden_name(source, task.forbid)
     if used:
         text = (
@@ -40,7 +39,9 @@ def judge(
         return _report(task, "forbidden", text)
     if task.is_value and _is_blank(answers[0]):
         return _report(task, "blank", "There is no answer yet.", hints=task.hints)
-    faults = [_fault(task, c, a) for c, a in zip(cases, answers, strict=True)]
+    if len(answers) != len(cases):
+        raise ValueError(f"answers must be {len(cases)}, got {len(answers)}")
+    faults = [_fault(key, i, answer) for i, answer in enumerate(answers)]
     failed = [i for i, fault in enumerate(faults) if fault]
     good = tuple(c.label for c, fault in zip(cases, faults, strict=True) if not fault)
     if not failed:
@@ -50,11 +51,11 @@ def judge(
         )
     bad = tuple(dict.fromkeys(cases[i].label for i in failed))
     worst = min(failed, key=lambda i: _size(cases[i]))
-    status, message, mistake = _diagnosis(task, cases, answers, faults, worst)
+    status, message, mistake = _diagnosis(key, answers, faults, worst)
     shown = None
     if status in ("wrong", "raised") and not task.is_value:
         fault = "" if faults[worst] in message else faults[worst]
-        shown = _shown(task, cases[worst], answers[worst], fault)
+        shown = _shown(key, worst, answers[worst], fault)
     return _report(
         task,
         status,
@@ -63,24 +64,21 @@ def judge(
         passed_cases=tuple(dict.fromkeys(good)),
         failed_cases=bad,
         case=shown,
-        picture=_picture(task, cases[worst], answers[worst]) if shown else None,
+        picture=_picture(key, worst, answers[worst]) if shown else None,
         hints=task.hints,
         note=_printed(answers),
     )
 
 
 def _diagnosis(
-    task: Task,
-    cases: Sequence[Case],
-    answers: Sequence[Answer],
-    faults: Sequence[str],
-    worst: int,
+    key: AnswerKey, answers: Sequence[Answer], faults: Sequence[str], worst: int
 ) -> tuple[Verdict, str, str]:
     """Return status, message and name of the mistake: the surest finding first."""
+    task, cases = key.task, key.cases
     for answer in answers:
         if answer.status in ("blank", "missing", "timeout", "crashed"):
             return answer.status, f"`{task.name}`: {answer.error}", ""
-    mistake = _recognise(task, cases, answers)
+    mistake = _recognise(key, answers)
     if mistake:
         return "wrong", mistake.explanation, mistake.name
     if answers[worst].status == "raised":
@@ -101,8 +99,9 @@ def _is_blank(answer: Answer) -> bool:
     )
 
 
-def _fault(task: Task, case: Case, answer: Answer) -> str:
+def _fault(key: AnswerKey, i: int, answer: Answer) -> str:
     """Say what is wrong with one answer, or "" if nothing is."""
+    task, case = key.task, key.cases[i]
     if answer.status != "returned":
         return answer.error
     changed = [name for name in answer.mutated if name not in task.mutates]
@@ -115,8 +114,7 @@ def _fault(task: Task, case: Case, answer: Answer) -> str:
                 statement = law.statement[0].lower() + law.statement[1:].rstrip(".")
                 return f"{statement}, but {seen}"
     else:
-        expected = task.reference(*case.inputs.values())
-        text = difference(expected, answer.value, rtol=task.rtol)
+        text = difference(key.expected(i), answer.value, rtol=task.rtol)
         if text:
             return text
     if changed:
@@ -137,22 +135,22 @@ def _breach(law: Law, inputs: Mapping[str, Any], value: Any) -> str:
         return f"yours has shape {array.shape}"
 
 
-def _recognise(
-    task: Task, cases: Sequence[Case], answers: Sequence[Answer]
-) -> Mistake | None:
+def _recognise(key: AnswerKey, answers: Sequence[Answer]) -> Mistake | None:
     """Return the first mistake that gives the same results on every case."""
-    for mistake in task.mistakes:
-        if all(_same(task, mistake, c, a) for c, a in zip(cases, answers, strict=True)):
+    for mistake in key.task.mistakes:
+        if all(_same(key, mistake, i, answer) for i, answer in enumerate(answers)):
             return mistake
     return None
 
 
-def _same(task: Task, mistake: Mistake, case: Case, answer: Answer) -> bool:
-    other = answer_case(mistake.program, case.inputs, seconds=task.seconds)
-    if other.status != "returned" or answer.status != "returned":
+def _same(key: AnswerKey, mistake: Mistake, i: int, answer: Answer) -> bool:
+    if answer.status != "returned":
+        return False
+    other = key.mistaken(mistake, i)
+    if other.status != "returned":
         return False
     # A number may be a known wrong one that was rounded to a few digits.
-    rtol = 5e-4 if task.kind == "number" else task.rtol
+    rtol = 5e-4 if key.task.kind == "number" else key.task.rtol
     return not difference(other.value, answer.value, rtol=rtol)
 
 
@@ -161,11 +159,12 @@ def _size(case: Case) -> int:
     return sum(1 if array is None else array.size for array in arrays)
 
 
-def _shown(task: Task, case: Case, answer: Answer, fault: str) -> dict[str, str]:
+def _shown(key: AnswerKey, i: int, answer: Answer, fault: str) -> dict[str, str]:
+    case = key.cases[i]
     inputs = "\n".join(f"{name} = {show(value)}" for name, value in case.inputs.items())
     expected = "any value with the properties asked for"
-    if task.kind != "law":
-        expected = show(task.reference(*case.inputs.values()))
+    if key.task.kind != "law":
+        expected = show(key.expected(i))
     got = show(answer.value) if answer.status == "returned" else "an error"
     return {
         "label": case.label,
@@ -176,12 +175,13 @@ def _shown(task: Task, case: Case, answer: Answer, fault: str) -> dict[str, str]
     }
 
 
-def _picture(task: Task, case: Case, answer: Answer) -> dict[str, Any] | None:
+def _picture(key: AnswerKey, i: int, answer: Answer) -> dict[str, Any] | None:
     """Return both curves if the answer has a curve that can be drawn."""
+    task, case = key.task, key.cases[i]
     if task.picture is None or as_array(answer.value) is None:
         return None
     curves: dict[str, Any] = {"axes": list(task.axes), "label": case.label}
-    right = as_array(task.reference(*case.inputs.values()))
+    right = as_array(key.expected(i))
     for name, value in (("right", right), ("yours", as_array(answer.value))):
         try:
             with np.errstate(all="ignore"):  # a wrong path may diverge

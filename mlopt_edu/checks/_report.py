@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Verdict = Literal[
@@ -29,7 +29,8 @@ class Report:
         exercise: Stem of its exercise.
         points: Points earned.
         max_points: Points possible.
-        status: How it ended; "passed" is the only one that earns points.
+        status: How it ended; "passed" is the only one that earns all points. Part of
+            them is earned by weights alone, which reach one level and not the next.
         message: One or two sentences: the mistake explained, or what was seen.
         mistake: Name of the recognised mistake, or "".
         section: Where the lesson teaches it.
@@ -39,6 +40,7 @@ class Report:
         picture: Curves "right" and "yours" as lists of points, and the axes' names.
         hints: Nudge, approach, almost the answer.
         note: A remark that costs nothing, as on megabytes that were printed.
+        metrics: What was measured, by name: bytes and accuracy of weights.
     """
 
     task: str
@@ -55,6 +57,7 @@ class Report:
     picture: Mapping[str, Any] | None = None
     hints: tuple[str, ...] = ()
     note: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

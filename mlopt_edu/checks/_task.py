@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["function", "law", "repair", "choice", "number"]
+Kind = Literal["function", "law", "repair", "choice", "number", "artifact"]
 Program = Callable[..., Any]
 Draw = Callable[[np.random.Generator], Iterator["Case"]]
 

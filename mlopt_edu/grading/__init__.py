@@ -1,9 +1,17 @@
-"""Release exercises with the answers cut out, and grade what comes back.
+"""Release exercises, grade what comes back safely and fast, keep the gradebook.
 
-Release, in reading order: `notebook` (the one form of a notebook) with `cell_ids`,
-`marks`, `leaks`, `release`. Grading: `wire` (values that cannot carry code), `answer`
-(the process that runs a submission and nothing else), `process`, `run`, `exercise`,
-`extract`, `grade`, and what it writes: `html`, `table`, `progress`.
+Each part in reading order:
+
+- Release: `notebook` (the one form of a notebook), `cell_ids`, `marks`, `leaks`,
+  `release`.
+- Reading what was handed in: `untrusted`, `archive`, `listing`, `owner`, `labels`,
+  `submissions` find it; `cells`, `names`, `answers`, `extract` take the answers out.
+- Running answers: `wire` (values that cannot carry code); `answer`, `confine`,
+  `syscalls`, `server` (the answer side); `sandbox`, `process`, `run`, `warm`.
+- Judging: `exercise`, `hidden`, `hidden_faults`, `weights`, `artifact`, `grader`.
+- The class: `workers`, `results`, `progress`, `grade`; what it writes: `document`,
+  `html`, `table`; what is seen in it: `statistics`, `similar`, `report`,
+  `leaderboard`; and the package `gradebook`.
 """
 
 from .grade import check_notebook, grade_folder

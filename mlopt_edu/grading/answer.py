@@ -1,57 +1,23 @@
-"""The answer process: runs what a learner wrote, and nothing else.
+"""Runs what a learner wrote, in a process that does nothing else.
 
-Run as a script, in a folder of its own. Requests come as lines of JSON on standard
-input, replies go out on what was standard output: both are moved to private places
-first, and the learner's code prints into nothing. It holds no reference, no mistake,
-no seed and no points: it gets inputs and returns values (`wire`).
-
-The script loads its two neighbours by path, because importing `mlopt_edu.checks`
-would bring every reference into its memory.
+The process is a confined child of the warm one (`server`, `confine`). Requests come
+as lines of JSON on its one connection, replies go back on it, and what the learner's
+code prints goes nowhere. It holds no reference, no mistake, no seed and no points: it
+gets inputs and returns values (`wire`). Which values is its own affair, so whatever
+the code does to this process, or writes on the connection, is just another answer.
 """
 
 import ast
-import contextlib
-import importlib.util
 import json
 import linecache
 import os
 import sys
 import types
-from pathlib import Path
 from typing import Any, NoReturn
 
-HERE = Path(__file__).resolve().parent
-MAX_FILE = 16 * 2**20  # bytes of any file that an answer writes
+from mlopt_edu.checks import _answer as engine
 
-
-def load(name: str, path: Path) -> types.ModuleType:
-    """Import one file without the package around it."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-wire = load("_mlopt_wire", HERE / "wire.py")
-engine = load("_mlopt_answer", HERE.parent / "checks" / "_answer.py")
-
-
-def limit(memory_mb: int, cpu_seconds: int) -> None:
-    """Bound this process and its children for good."""
-    import resource
-
-    for what, most in (
-        (resource.RLIMIT_AS, memory_mb * 2**20),
-        (resource.RLIMIT_DATA, memory_mb * 2**20),
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_FSIZE, MAX_FILE),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        # A system without this bound is still bounded in wall time by the driver.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, most))
+from . import wire
 
 
 def plain_python(source: str) -> ast.Module:
@@ -93,11 +59,15 @@ class Notebook:
     """The namespace in which setup and answers are executed, as a kernel has one."""
 
     def __init__(self) -> None:
-        module = types.ModuleType("__main__")
-        sys.modules["__main__"] = module
-        self.names = vars(module)
-        # A learner may leave a call of `check` in an answer: it does nothing here.
-        self.names["check"] = lambda *args, **options: None
+        self._module = types.ModuleType("__main__")
+        self.names = vars(self._module)
+        # A learner may leave a call of these in an answer: they do nothing here.
+        for name in ("check", "progress"):
+            self.names[name] = lambda *args, **options: None
+
+    def enter(self) -> None:
+        """Be the module that runs, as far as the code in it can tell."""
+        sys.modules["__main__"] = self._module
 
     def execute(self, label: str, source: str) -> dict[str, str]:
         """Execute a cell; say how it ended."""
@@ -142,17 +112,18 @@ class Notebook:
         }
 
 
-def serve(requests: Any, replies: Any) -> NoReturn:
+def serve(notebook: Notebook, connection: int) -> NoReturn:
     """Answer one request after another until there is none."""
-    notebook, own = Notebook(), os.getpid()
+    notebook.enter()
+    own = os.getpid()
+    requests, replies = os.fdopen(connection, "rb"), os.fdopen(connection, "wb")
     for line in requests:
         request = json.loads(line)
-        task = request["do"]
         try:
-            if task == "limit":
-                limit(request["memory_mb"], request["cpu_seconds"])
-                reply: dict[str, Any] = {"status": "returned", "error": ""}
-            elif task == "execute":
+            reply: dict[str, Any]
+            if request["do"] == "greet":
+                reply = {"error": ""}
+            elif request["do"] == "execute":
                 reply = notebook.execute(request["name"], request["source"])
             else:
                 reply = notebook.answer(
@@ -170,20 +141,3 @@ def serve(requests: Any, replies: Any) -> NoReturn:
         replies.write(text.encode() + b"\n")
         replies.flush()
     os._exit(0)  # without waiting for threads that an answer left behind
-
-
-def main() -> NoReturn:
-    """Move the pipes away from standard input and output, then serve."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nothing, standard)
-    # Setup cells may import the course; its checks are not for answers to call.
-    sys.path.append(str(HERE.parent.parent))
-    for private in ("mlopt_edu.checks", "mlopt_edu.grading"):
-        sys.modules[private] = None  # type: ignore[assignment]
-    serve(requests, replies)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,36 @@
-"""Takes the answers out of a submitted notebook, and nothing else.
+"""Takes the answers out of a submitted notebook or script, and nothing else.
 
-Only the source of cells that carry the name of a known task is used. Tests, points,
-outputs, kernel and every other cell of the file are ignored, so forging them gains
-nothing. The reader believes nothing about the file: it may be no file, no JSON, no
-notebook, or all too big.
+Tests, points, outputs and kernel of the file are ignored, so forging them gains
+nothing. What counts as the answer to a task is what the notebook's own check would
+see when its cells are run from top to bottom:
+
+- A cell with the task's name (its nbgrader id, or its own) that is not as it was
+  released. A copied cell keeps its name: then the last one that defines the task
+  counts. Where it stands does not matter.
+- A cell without a name that defines the task between that cell and its check, or
+  anywhere if no named cell is left or written. Whoever pastes an answer into a new
+  cell, merges two cells, or uses an editor that drops ids, loses nothing.
+
+From cells that have no task's name only those statements are taken that an answer
+needs: a helper function that it calls, an import, a constant, and what these need in
+turn. They are put in front of the answer and share its fate: they run where it runs,
+under the same limits, and a name that the task forbids is found in them too. What no
+answer needs (plots, experiments, a training that takes an hour, a mistake further
+down) is not run, so it cannot take points. Only what binds a name is seen: a cell
+that fills a list, line by line, gives an answer the empty list. A check sees the same
+if it is written so that the cell alone makes sense, which is what we ask of learners.
 """
 
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .answers import Answers
+from .cells import notebook_cells, script_cells
 from .exercise import Exercise
-from .notebook import Cell, parse, source
-
-MAX_FILE = 20 * 2**20  # bytes: a notebook without pictures has some 50,000
-MAX_ANSWER = 20_000  # characters
-
-
-class UnreadableError(ValueError):
-    """A submission that cannot be graded; the message is the reason."""
+from .names import defined
+from .submissions import Found, content
+from .untrusted import UnreadableError, text_of
 
 
 @dataclass(frozen=True)
@@ -38,108 +48,61 @@ class Submission:
     notes: Sequence[str] = field(default=())
 
 
-def read_submission(path: Path, exercises: Sequence[Exercise]) -> Submission:
-    """Read a submitted notebook.
-
-    The exercise is the one of which most task names occur. When several cells carry
-    the same name (a copied cell keeps it), the last one counts that is not as it was
-    released: what running the notebook from top to bottom would leave defined.
+def read(found: Found, exercises: Sequence[Exercise]) -> Submission:
+    """Read what `find` found.
 
     Raises:
-        UnreadableError: If it is not a notebook, or answers no exercise of the course.
+        UnreadableError: If it is no notebook or script, or answers no exercise.
     """
-    try:
-        notebook = parse(_text(path), "the file")
-    except ValueError as error:
-        raise UnreadableError(str(error)) from None
-    cells: dict[str, list[str]] = {}
-    for cell in notebook["cells"]:
-        if cell.get("cell_type") == "code":
-            cells.setdefault(_name(cell), []).append(source(cell))
-    exercise = max(exercises, key=lambda one: len(one.tasks.keys() & cells.keys()))
-    if not exercise.tasks.keys() & cells.keys():
-        raise UnreadableError(
-            "the notebook holds no answer cell of any exercise of this course"
-        )
-    answers, notes = {}, []
-    for name in cells:
-        if name not in exercise.tasks:
-            continue
-        stub = exercise.stubs.get(name, "").strip()
-        written = [text for text in cells[name] if text.strip() not in ("", stub)]
-        if len(written) > 1:
-            notes.append(f"{len(written)} cells answer {name!r}; the last one counts")
-        chosen = (written or cells[name])[-1]
-        if len(chosen) > MAX_ANSWER:
-            notes.append(
-                f"the answer to {name!r} has more than {MAX_ANSWER:,} characters "
-                "and was not run"
-            )
-        else:
-            answers[name] = chosen
-    return Submission(exercise, answers, notes)
+    return extract(content(found), exercises, is_script=is_script(found))
 
 
-def label(path: Path, folder: Path) -> str:
-    """Return the name of a submission in results: its path without the suffix."""
-    raw = os.fsencode(path.relative_to(folder).with_suffix(""))
-    return raw.decode("utf-8", "backslashreplace")
+def is_script(found: Found) -> bool:
+    """Whether something is a script by its name."""
+    name = found.member[-1] if found.member else found.path.name
+    return name.lower().endswith(".py")
 
 
-def find_submissions(folder: Path, out: Path) -> list[Path]:
-    """Return the notebooks in a folder and in its folders, links included.
+def read_submission(path: Path, exercises: Sequence[Exercise]) -> Submission:
+    """Read a submitted notebook or script in a file.
+
+    Raises:
+        UnreadableError: If it is no notebook or script, or answers no exercise.
+    """
+    return read(Found(path.stem, path.stem, None, path), exercises)
+
+
+def extract(
+    data: bytes, exercises: Sequence[Exercise], *, is_script: bool = False
+) -> Submission:
+    """Take the answers out of the content of a file.
+
+    The exercise is the one of which most tasks are named by cells, or defined.
 
     Args:
-        folder: Where the submissions are.
-        out: A folder to leave out, even if it lies inside.
+        data: Content of the file.
+        exercises: What may be answered.
+        is_script: Whether it is a script, not a notebook.
 
     Raises:
-        ValueError: If it is not a folder, or holds no notebook.
+        UnreadableError: If it is no notebook or script, or answers no exercise.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder of submitted notebooks")
-    found = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry == out:
-            continue
-        # A folder that is a link may lead anywhere: it is not followed.
-        nested = entry.is_dir() and not entry.is_symlink()
-        for path in sorted(entry.iterdir()) if nested else [entry]:
-            if path.suffix == ".ipynb" and not path.name.startswith("."):
-                found.append(path)
-    if not found:
-        raise ValueError(f"{folder} holds no notebooks (*.ipynb) to grade")
-    return found
+    text, notes = text_of(data)
+    cells = script_cells(text) if is_script else notebook_cells(text)
+    names = {name for cell in cells for name in cell.names}
+    definitions: set[str] = set()
+    for source in {cell.source for cell in cells if cell.is_code}:
+        definitions |= defined(source)
 
+    def matches(exercise: Exercise) -> tuple[int, int]:
+        tasks = exercise.tasks.keys()
+        return len(tasks & names), len(tasks & definitions)
 
-def _text(path: Path) -> str:
-    try:
-        # Not through a link, and without waiting for a named pipe to be written.
-        flags = (
-            os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    exercise = max(exercises, key=matches)
+    if matches(exercise) == (0, 0):
+        kind = "script" if is_script else "notebook"
+        raise UnreadableError(
+            f"the {kind} holds no answer cell of any exercise of this course"
         )
-        if path.is_symlink():
-            raise UnreadableError("the file is a symbolic link, not a notebook")
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadableError("it is not a file")
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise UnreadableError(f"the file cannot be read: {reason}") from None
-    if len(data) > MAX_FILE:
-        raise UnreadableError(f"the file is larger than {MAX_FILE // 2**20} MB")
-    if not data.strip():
-        raise UnreadableError("the file is empty")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableError("the file is not a notebook: not UTF-8 text") from None
-
-
-def _name(cell: Cell) -> str:
-    """Return the task a cell says it answers; old editors drop the cell's own id."""
-    metadata = cell.get("metadata")
-    grader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    name = grader.get("grade_id") if isinstance(grader, dict) else None
-    return name if isinstance(name, str) else str(cell.get("id", ""))
+    answers, more = Answers(exercise, cells).take()
+    return Submission(exercise, answers, notes + more)

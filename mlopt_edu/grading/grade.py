@@ -1,71 +1,32 @@
-"""Grade a folder of submissions: answer elsewhere, judge here, write results.
+"""Grade a folder of submissions: read, answer elsewhere, judge, write results.
 
-This process never executes what a learner wrote. It draws the inputs, gets values
-back from answer processes (`run`) and judges them.
+Every submission gets a record with a status and a reason, whatever it holds. Answers
+that are equal to another's are not run again, nor is what an earlier run graded by
+the same rules: a run that was stopped goes on where it was.
 """
 
+import contextlib
 import hashlib
-import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from mlopt_edu.checks import Case, Report
-from mlopt_edu.checks._answer import Answer
-from mlopt_edu.checks._judge import judge
-
-from . import wire
 from .exercise import Exercise, course_exercises
-from .extract import (
-    MAX_FILE,
-    Submission,
-    UnreadableError,
-    find_submissions,
-    label,
-    read_submission,
-)
-from .html import page
-from .notebook import write_atomically
+from .extract import Submission, extract, is_script, read_submission
+from .grader import Graded, Grader, Rules, answers_digest, course_digest
+from .hidden import load_hidden
 from .process import Limits
 from .progress import Progress
-from .run import answer_tasks
-from .table import class_csv
+from .results import FORMAT, Record, Results
+from .sandbox import choose
+from .submissions import Found, content, find
+from .untrusted import UnreadableError
+from .workers import InProcess, Job, Workers, on_cluster, on_cores
 
-MARKER = "class.json"  # says that a folder holds results of ours
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The hidden cases of an exercise, the same for everyone in the class."""
-
-    cases: Mapping[str, list[Case]]
-    inputs: Mapping[str, list[Any]]
-
-    @classmethod
-    def of(cls, exercise: Exercise, seed: int) -> "Drawn":
-        """Draw them, and encode the inputs once for all answer processes."""
-        cases = {name: task.cases(seed) for name, task in exercise.tasks.items()}
-        inputs = {
-            name: [wire.encode(dict(case.inputs)) for case in drawn]
-            for name, drawn in cases.items()
-        }
-        return cls(cases, inputs)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What came of one file before it is judged."""
-
-    submission: Submission | None
-    answers: Mapping[str, list[Answer]] = field(default_factory=dict)
-    status: str = "graded"
-    reason: str = ""
+FEW = 8  # submissions that are not worth another worker
 
 
 def grade_folder(
@@ -73,31 +34,48 @@ def grade_folder(
     *,
     out: Path | None = None,
     seed: int | None = None,
+    hidden: Path | None = None,
+    note: str = "",
     seconds: float = 60.0,
     memory_mb: int = 2048,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    isolation: str | None = None,
+    allow_weak_isolation: bool = False,
     exercises: Sequence[Exercise] | None = None,
     progress: TextIO | None = None,
 ) -> Path:
-    """Grade every notebook in a folder, and in the folders in it.
+    """Grade every submission in a folder, in its folders and archives.
 
     Writes `results/NAME.json` and `results/NAME.html` for each submission as it is
     done, then `class.csv`. Nothing in `folder` is changed.
 
     Args:
-        folder: Where the submissions are.
-        out: Where results go: a new or empty folder, or earlier results;
-            `folder/graded` when None.
-        seed: Seed of the hidden cases; drawn when None, and written in the results.
+        folder: Where the submissions are; may be an archive of them.
+        out: Where results go: a new or empty folder, or earlier results. When None
+            `folder/graded`, or beside an archive.
+        seed: Seed of the hidden cases. When None that of the earlier results, else
+            drawn; it is written in the results.
+        hidden: The instructor's folder of hidden checks, which has a seed of its own.
+        note: Plain text for the end of each student's page.
         seconds: Wall time for one submission.
         memory_mb: Memory for one submission, in megabytes.
-        exercises: What may be submitted; the course's exercises when None.
+        workers: Processes that grade; one a core, or fewer for few submissions, when
+            None.
+        scheduler: Address of a Dask scheduler whose workers grade, as
+            "tcp://10.0.0.5:8786"; this machine alone when None.
+        isolation: Name of the isolation, as `mlopt doctor` lists it; the strongest
+            there is when None.
+        allow_weak_isolation: Whether to go on where nothing keeps what a submission
+            runs from other files and processes.
+        exercises: What may be submitted, for one worker; the course's when None.
         progress: Where to tell how far it is; standard error when None.
 
     Returns:
         The folder of the results.
 
     Raises:
-        ValueError: If a folder or limit is not usable.
+        ValueError: If a folder or limit is not usable, or the isolation too weak.
     """
     if os.name != "posix":
         raise ValueError("grading needs Linux or macOS: its limits are POSIX's")
@@ -105,37 +83,31 @@ def grade_folder(
         raise ValueError(f"seconds must be above 0, got {seconds:g}")
     if memory_mb < 256:
         raise ValueError(f"memory_mb must be at least 256, got {memory_mb}")
-    target = folder / "graded" if out is None else out
-    paths = find_submissions(folder, target)
-    _check_out(target, folder)
-    known = course_exercises() if exercises is None else exercises
-    seed = secrets.randbits(48) if seed is None else seed
-    drawn = {one.stem: Drawn.of(one, seed) for one in known}
-    limits = Limits(seconds, seconds / 3, memory_mb)
-    results = target / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    head = {"format": FORMAT, "seed": seed, "seconds": seconds, "memory_mb": memory_mb}
-    write_atomically(target / MARKER, _json(head))
-    told = Progress(len(paths), sys.stderr if progress is None else progress)
-    rows = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = {
-            pool.submit(_answer, path, known, drawn, limits): path for path in paths
-        }
-        try:
-            for done in as_completed(waiting):
-                path = waiting.pop(done)
-                record, reports = _judge(path, folder, done.result(), drawn, seed)
-                base = results / label(path, folder)
-                base.parent.mkdir(exist_ok=True)
-                write_atomically(_suffixed(base, ".json"), _json(record))
-                write_atomically(_suffixed(base, ".html"), page(record, reports))
-                rows[path] = record
-                told.step(failed=record["status"] != "graded")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    write_atomically(target / "class.csv", class_csv([rows[path] for path in paths]))
+    if seed is not None and hidden is not None:
+        raise ValueError("seed must be left to the folder of hidden checks; drop one")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    beside = folder.with_name(f"{folder.stem}_graded")
+    target = out or (folder / "graded" if folder.is_dir() else beside)
+    opened = Results(target, folder, note=note)
+    found = find(folder, target)
+    confined = choose(isolation, allow_weak=allow_weak_isolation)
+    with opened as results:
+        known = course_exercises() if exercises is None else exercises
+        if hidden is not None:
+            known, seed = load_hidden(hidden, known)
+        elif seed is None:
+            seed = results.settings().get("seed", secrets.randbits(48))
+        limits = Limits(seconds, seconds / 3, memory_mb)
+        rules = Rules(seed, limits, confined.name, hidden)
+        results.keep_settings({"seed": seed, "isolation": confined.name, "note": note})
+        told = Progress(len(found), sys.stderr if progress is None else progress)
+        work = _Class(results, rules, known, told)
+        count = workers or min(os.cpu_count() or 1, -(-len(found) // FEW))
+        with _workers(rules, exercises, count, scheduler) as grading:
+            for job, outcome in grading.grade(work.jobs(found)):
+                work.done(job, outcome)
+        results.finish([one.label for one in found])
     return target
 
 
@@ -143,6 +115,8 @@ def check_notebook(
     path: Path, *, exercises: Sequence[Exercise] | None = None
 ) -> tuple[str, bool]:
     """Check the answers in one notebook as a class would be graded.
+
+    They are the user's own: how they are confined is not asked.
 
     Returns:
         A text for a person, and whether every answer is right.
@@ -155,116 +129,155 @@ def check_notebook(
         submission = read_submission(path, known)
     except UnreadableError as error:
         raise ValueError(f"{path}: {error}") from None
-    drawn = Drawn.of(submission.exercise, secrets.randbits(48))
-    answers = _run(submission, drawn, Limits())
-    reports = _reports(submission, answers, drawn)
+    stem = submission.exercise.stem
+    grader = Grader(Rules(secrets.randbits(48)), exercises=[submission.exercise])
+    with contextlib.closing(grader):
+        reports = grader.grade(stem, submission.answers).reports
     earned = sum(report.points for report in reports)
     possible = sum(report.max_points for report in reports)
     lines = [*map(str, reports), *submission.notes]
-    lines.append(f"{submission.exercise.stem}: {earned} of {possible} points")
+    lines.append(f"{stem}: {earned} of {possible} points")
     return "\n".join(lines), all(report.passed for report in reports)
 
 
-def _answer(
-    path: Path,
-    exercises: Sequence[Exercise],
-    drawn: Mapping[str, Drawn],
-    limits: Limits,
-) -> Answered:
-    try:
-        submission = read_submission(path, exercises)
-    except UnreadableError as error:
-        return Answered(None, status="unreadable", reason=str(error))
-    try:
-        answers = _run(submission, drawn[submission.exercise.stem], limits)
-    except Exception as error:  # ours or the machine's fault; the class goes on
-        text = f"the grader failed: {type(error).__name__}: {error}"
-        return Answered(submission, status="error", reason=text[:500])
-    return Answered(submission, answers)
+@contextlib.contextmanager
+def _workers(
+    rules: Rules,
+    exercises: Sequence[Exercise] | None,
+    count: int,
+    scheduler: str | None,
+) -> Iterator[Workers]:
+    if scheduler is not None:
+        with on_cluster(rules, scheduler) as pool:
+            yield pool
+    elif count > 1 and exercises is None:
+        yield on_cores(rules, count)
+    else:
+        with contextlib.closing(Grader(rules, exercises=exercises)) as grader:
+            yield InProcess(grader)
 
 
-def _run(
-    submission: Submission, drawn: Drawn, limits: Limits
-) -> dict[str, list[Answer]]:
-    exercise = submission.exercise
-    return answer_tasks(
-        exercise.setup, submission.answers, exercise.tasks, drawn.inputs, limits
-    )
+class _Class:
+    """Turns what was found into jobs, and what came of them into records."""
+
+    def __init__(
+        self,
+        results: Results,
+        rules: Rules,
+        exercises: Sequence[Exercise],
+        told: Progress,
+    ) -> None:
+        self._results, self._rules = results, rules
+        self._exercises, self._told = exercises, told
+        self._course = course_digest(rules.hidden)
+        self._waiting: dict[str, list[Record]] = {}  # for answers on their way
+        self._graded: dict[str, str] = {}  # answers to the label of their first record
+
+    def jobs(self, found: Iterable[Found]) -> Iterator[Job]:
+        """Yield what must be run, and settle everything else at once."""
+        for one in found:
+            record = self._blank(one)
+            try:
+                data = content(one)
+                record |= self._identity(data)
+                if self._settled(record):
+                    continue
+                submission = extract(data, self._exercises, is_script=is_script(one))
+            except UnreadableError as error:
+                self._keep({**record, "reason": str(error)})
+                continue
+            self._fill(record, submission)
+            digest = record["answers"]
+            if digest in self._waiting:
+                self._waiting[digest].append(record)
+            elif digest in self._graded:
+                self._keep(record | self._outcome_of(self._graded[digest]))
+            else:
+                self._waiting[digest] = [record]
+                yield Job(digest, record["exercise"], submission.answers)
+
+    def done(self, job: Job, outcome: Graded | BaseException) -> None:
+        """Keep the records of all who gave these answers."""
+        for record in self._waiting.pop(job.name):
+            if isinstance(outcome, Graded):
+                self._graded.setdefault(job.name, record["submission"])
+                self._keep(record | _outcome(outcome))
+            else:  # ours or the machine's fault: the next run tries it again
+                text = f"the grader failed: {type(outcome).__name__}: {outcome}"
+                failed = {"status": "error", "reason": text[:500], "key": ""}
+                self._keep(record | failed)
+
+    def _blank(self, one: Found) -> Record:
+        """Return the record of a submission of which nothing is known yet."""
+        return {
+            "format": FORMAT,
+            "submission": one.label,
+            "student": one.student,
+            "submitted": one.submitted.isoformat() if one.submitted else "",
+            "sha256": "",
+            "key": "",
+            "status": "unreadable",
+            "reason": "",
+            "exercise": "",
+            "answers": "",
+            "sources": {},
+            "points": 0,
+            "max_points": 0,
+            "seed": self._rules.seed,
+            "isolation": "",
+            "seconds": 0.0,
+            "notes": [],
+            "reports": [],
+        }
+
+    def _identity(self, data: bytes) -> Record:
+        """Return what tells whether this file was graded by these rules before."""
+        digest = hashlib.sha256(data).hexdigest()
+        key = hashlib.sha256(f"{digest} {self._rules} {self._course}".encode())
+        return {"sha256": digest, "key": key.hexdigest()}
+
+    def _settled(self, record: Record) -> bool:
+        """Whether an earlier run has graded it."""
+        earlier = self._results.find(record["submission"])
+        if earlier is None or earlier.get("key") != record["key"]:
+            return False
+        if earlier["status"] == "graded":
+            self._graded.setdefault(earlier["answers"], earlier["submission"])
+        self._told.step(failed=earlier["status"] != "graded")
+        return True
+
+    def _fill(self, record: Record, submission: Submission) -> None:
+        exercise, answers = submission.exercise, submission.answers
+        record["exercise"] = exercise.stem
+        record["answers"] = answers_digest(exercise.stem, answers)
+        record["sources"] = dict(answers)
+        record["max_points"] = sum(task.points for task in exercise.tasks.values())
+        record["notes"] = list(submission.notes)
+
+    def _outcome_of(self, label: str) -> Record:
+        """Return what the same answers got before."""
+        earlier = self._results.find(label)
+        if earlier is None:
+            raise ValueError(f"the result of {label} is gone; start again")
+        return {name: earlier[name] for name in _OUTCOME}
+
+    def _keep(self, record: Record) -> None:
+        self._results.keep(record)
+        self._told.step(failed=record["status"] != "graded")
 
 
-def _reports(
-    submission: Submission, answers: Mapping[str, list[Answer]], drawn: Drawn
-) -> list[Report]:
-    reports = []
-    for name, task in submission.exercise.tasks.items():
-        cases = drawn.cases[name]
-        missing = Answer(status="missing", error="the notebook has no answer to it")
-        given = answers.get(name, [missing] * len(cases))
-        source = submission.answers.get(name, "")
-        reports.append(judge(task, cases, given, source=source))
-    return reports
+_OUTCOME = ("status", "reason", "points", "isolation", "seconds", "reports")
 
 
-def _judge(
-    path: Path, folder: Path, answered: Answered, drawn: Mapping[str, Drawn], seed: int
-) -> tuple[dict[str, Any], list[Report]]:
-    """Return the record of one submission, whatever came of it."""
-    submission, status, reason = answered.submission, answered.status, answered.reason
-    stem = submission.exercise.stem if submission else ""
-    reports: list[Report] = []
-    if submission and status == "graded":
-        try:
-            reports = _reports(submission, answered.answers, drawn[stem])
-        except Exception as error:
-            status = "error"
-            reason = f"the judge failed: {type(error).__name__}: {error}"[:500]
-    if status == "graded":
-        right = sum(report.passed for report in reports)
-        reason = f"{right} of {len(reports)} answers are right"
-    possible = 0
-    if submission:
-        possible = sum(task.points for task in submission.exercise.tasks.values())
-    record = {
-        "format": FORMAT,
-        "submission": label(path, folder),
-        "sha256": _digest(path),
-        "exercise": stem,
-        "status": status,
-        "reason": reason,
+def _outcome(graded: Graded) -> Record:
+    """Return what a record says of answers that were run and judged."""
+    reports = graded.reports
+    right = sum(report.passed for report in reports)
+    return {
+        "status": "graded",
+        "reason": f"{right} of {len(reports)} answers are right",
         "points": sum(report.points for report in reports),
-        "max_points": possible,
-        "seed": seed,
-        "notes": list(submission.notes) if submission else [],
+        "isolation": graded.isolation,
+        "seconds": graded.seconds,
         "reports": [report.to_dict() for report in reports],
     }
-    return record, reports
-
-
-def _check_out(out: Path, folder: Path) -> None:
-    if out.resolve() == folder.resolve():
-        raise ValueError("out must be another folder than the submissions' own")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder, and {out} is a file")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise ValueError(
-            f"out must be a new or empty folder or earlier results, and {out} holds "
-            "something else; give another name"
-        )
-
-
-def _digest(path: Path) -> str:
-    """Return the sha256 of a file that was small enough to be read, else ""."""
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE:
-            return ""
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def _suffixed(base: Path, suffix: str) -> Path:
-    return base.with_name(base.name + suffix)
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

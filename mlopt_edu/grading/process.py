@@ -1,25 +1,17 @@
-"""One process that runs a submission's code, with everything to be rid of it.
+"""The grader's end of the line to the process that runs a submission.
 
-The process is untrusted from the first answer cell on. It is bounded in memory,
-processor time and file size by itself (`answer.limit`), in wall time and in what it
-sends by us.
+Nothing that comes over it is believed: not that it is JSON, not that it is short, not
+that it ever ends. What the process could do at worst is to send other values than its
+code computed, and a process that runs a learner's code may do that anyway.
 """
 
-import contextlib
 import json
-import math
-import os
-import secrets
 import selectors
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,12 +19,12 @@ from mlopt_edu.checks._answer import Answer
 
 from . import wire
 
-MAX_REPLY = 2 * wire.MAX_BYTES  # bytes of one line
+MAX_REPLY = 2 * wire.MAX_BYTES  # bytes between a request and the end of its reply
 GRACE = 2.0  # seconds beyond a call's own limit before its process is killed
-SETUP_SECONDS = 120.0  # the course's own cells: `import torch` on a busy machine
 NO_ANSWER = "something that is not an answer"
-_TOKEN = "MLOPT_ANSWER_PROCESS"
-_PROGRAM = Path(__file__).with_name("answer.py")
+_MAX_LINES = 10_000  # before the reply: a thread left behind may write some
+_MAX_MARKS = 6 * wire.MAX_NODES  # of `,`, `:` and `[`: more than any value of ours has
+_MAX_DIGITS = 40  # of a number: `wire` tags the large ones
 
 
 @dataclass(frozen=True)
@@ -42,12 +34,12 @@ class Limits:
     Attributes:
         seconds: Wall time of the whole submission, in seconds.
         cell_seconds: Wall time to execute one answer cell, in seconds.
-        memory_mb: Address space of its process, in megabytes; torch needs 2000.
+        memory_mb: Memory beyond what Python and torch take, in megabytes.
     """
 
     seconds: float = 300.0
     cell_seconds: float = 20.0
-    memory_mb: int = 4096
+    memory_mb: int = 2048
 
 
 class ProcessDiedError(Exception):
@@ -59,31 +51,23 @@ class ProcessDiedError(Exception):
 
 
 class AnswerProcess:
-    """One answer process with its folder; leaving the context kills it for sure."""
+    """A submission's process; leaving the context ends it and all that it started.
 
-    def __init__(self, limits: Limits) -> None:
-        self._folder = tempfile.mkdtemp(prefix="mlopt-answer-")
-        self._token = secrets.token_hex(16)
-        self._asked = 0
+    Args:
+        connection: Our end of its socket.
+        end: Ends the process after a grace in seconds and returns its exit code, None
+            if it was still alive then.
+    """
+
+    def __init__(
+        self, connection: socket.socket, end: Callable[[float], int | None]
+    ) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._end = end
+        self._ended = False
+        self._asked = self._lines = 0
         self._received = bytearray()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            env=self._environment(),
-            start_new_session=True,
-        )
-        for pipe in self._pipes():
-            os.set_blocking(pipe.fileno(), False)
-        cpu = math.ceil(limits.seconds) + 1
-        limit = {"do": "limit", "memory_mb": limits.memory_mb, "cpu_seconds": cpu}
-        try:
-            self.ask(limit, seconds=SETUP_SECONDS)
-        except BaseException:
-            self.close()
-            raise
 
     def ask(self, request: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a request and return the reply.
@@ -92,40 +76,39 @@ class AnswerProcess:
             ProcessDiedError: If the process ended, or had not replied after `seconds`.
         """
         self._asked += 1
+        self._lines = 0
         line = json.dumps({**request, "n": self._asked}).encode() + b"\n"
-        deadline = time.monotonic() + seconds
+        deadline, heard, unsent = time.monotonic() + seconds, 0, memoryview(line)
+        both = selectors.EVENT_READ | selectors.EVENT_WRITE
+        chunk = b"\n"  # a reply may be here before it was asked for
         with selectors.DefaultSelector() as selector:
-            stdin, stdout = self._pipes()
-            selector.register(stdin, selectors.EVENT_WRITE)
-            selector.register(stdout, selectors.EVENT_READ)
+            key = selector.register(self._connection, both)
             while True:
+                reply = self._reply() if b"\n" in chunk else None
+                if reply is not None:
+                    return reply
+                chunk = b""
                 left = deadline - time.monotonic()
                 ready = selector.select(left) if left > 0 else []
                 if not ready:
                     raise ProcessDiedError(_timeout(seconds))
-                for key, _ in ready:
-                    if key.fileobj is stdin:
-                        line = self._send(line)
-                        if not line:
-                            selector.unregister(stdin)
-                    else:
-                        self._receive()
-                        reply = self._reply()
-                        if reply is not None:
-                            return reply
+                events = ready[0][1]
+                if events & selectors.EVENT_WRITE:
+                    unsent = self._send(unsent)
+                    if not unsent:
+                        key = selector.modify(key.fileobj, selectors.EVENT_READ)
+                if events & selectors.EVENT_READ:
+                    chunk = self._receive()
+                    heard += len(chunk)
+                    if heard > MAX_REPLY:
+                        raise ProcessDiedError(nonsense("more than it may"))
 
     def close(self) -> None:
-        """Kill the process, its group and whatever else carries its token."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        for pipe in self._pipes():
-            # A request that was cut off is still in the buffer.
-            with contextlib.suppress(OSError):
-                pipe.close()
-        _kill_marked(f"{_TOKEN}={self._token}".encode())
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """End the process, now."""
+        self._connection.close()
+        if not self._ended:
+            self._ended = True
+            self._end(0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -138,69 +121,86 @@ class AnswerProcess:
     ) -> None:
         self.close()
 
-    def _pipes(self) -> tuple[Any, Any]:
-        return self._process.stdin, self._process.stdout
-
-    def _environment(self) -> dict[str, str]:
-        one_thread = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        return {
-            "PATH": os.defpath,
-            "LANG": "C.UTF-8",
-            "HOME": self._folder,
-            "TMPDIR": self._folder,
-            "MPLBACKEND": "Agg",
-            _TOKEN: self._token,
-            **dict.fromkeys(one_thread, "1"),
-        }
-
-    def _send(self, line: bytes) -> bytes:
+    def _send(self, unsent: memoryview) -> memoryview:
         try:
-            sent = os.write(self._process.stdin.fileno(), line)  # type: ignore[union-attr]
+            return unsent[self._connection.send(unsent) :]
         except BlockingIOError:
-            return line
+            return unsent
         except OSError:
             raise ProcessDiedError(self._ending()) from None
-        return line[sent:]
 
-    def _receive(self) -> None:
+    def _receive(self) -> bytes:
         try:
-            chunk = os.read(self._process.stdout.fileno(), 1 << 20)  # type: ignore[union-attr]
+            chunk = self._connection.recv(1 << 20)
         except BlockingIOError:
-            return
+            return b""
+        except OSError:
+            chunk = b""
         if not chunk:
             raise ProcessDiedError(self._ending())
         self._received += chunk
-        if len(self._received) > MAX_REPLY:
-            raise ProcessDiedError(nonsense("more than it may"))
+        return chunk
 
     def _reply(self) -> dict[str, Any] | None:
-        while b"\n" in self._received:
-            line, _, rest = self._received.partition(b"\n")
-            self._received = bytearray(rest)
-            # Cheap bound before the parser builds what the line describes.
-            if line.count(b",") + line.count(b"[") > 3 * wire.MAX_NODES:
-                raise ProcessDiedError(nonsense("more values than it may"))
-            try:
-                reply = json.loads(line)
-            except (ValueError, RecursionError):
-                raise ProcessDiedError(nonsense(NO_ANSWER)) from None
-            # Another number: something written by a child or thread left behind.
-            if isinstance(reply, dict) and reply.get("n") == self._asked:
+        """Return the reply to the last request, if it is there."""
+        end = self._received.rfind(b"\n")
+        if end < 0:
+            return None
+        lines, self._received = bytes(self._received[:end]), self._received[end + 1 :]
+        self._lines += lines.count(b"\n") + 1
+        if self._lines > _MAX_LINES:
+            raise ProcessDiedError(nonsense("more lines than it may"))
+        for line in lines.split(b"\n"):
+            reply = parse_reply(line)
+            # Another number: something written by a thread that was left behind.
+            if reply.get("n") == self._asked:
                 return reply
         return None
 
     def _ending(self) -> Answer:
-        try:
-            code = self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            return Answer(status="crashed", error="it closed its process's pipe")
-        if code == -signal.SIGXCPU or code == -signal.SIGKILL:
+        self._ended = True
+        code = self._end(GRACE)
+        if code is None:
+            text = "it closed its process's connection"
+        elif code in (-signal.SIGXCPU, -signal.SIGKILL):
             text = "its process used more time or memory than it may and was ended"
         elif code < 0:
             text = f"its process was ended by {signal.Signals(-code).name}"
         else:
             text = f"it ended its process (exit code {code})"
         return Answer(status="crashed", error=text)
+
+
+def parse_reply(line: bytes) -> dict[str, Any]:
+    """Return the object on a line that nobody vouches for.
+
+    Raises:
+        ProcessDiedError: If it is none, or takes more to parse than a reply may.
+    """
+    # Cheap bound before the parser builds what the line describes.
+    if sum(map(line.count, b",:[")) > _MAX_MARKS:
+        raise ProcessDiedError(nonsense("more values than it may"))
+    try:
+        reply = json.loads(
+            line, parse_int=_integer, parse_float=_real, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError):
+        raise ProcessDiedError(nonsense(NO_ANSWER)) from None
+    if not isinstance(reply, dict):
+        raise ProcessDiedError(nonsense(NO_ANSWER))
+    return reply
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else _refuse(text)
+
+
+def _real(text: str) -> float:
+    return float(text) if len(text) <= _MAX_DIGITS else _refuse(text)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"a number of {len(text)} characters, or none, must be tagged")
 
 
 def _timeout(seconds: float) -> Answer:
@@ -211,20 +211,3 @@ def _timeout(seconds: float) -> Answer:
 def nonsense(what: str) -> Answer:
     """Return the answer of a process that broke the protocol."""
     return Answer(status="crashed", error=f"its process sent {what}")
-
-
-def _kill_marked(mark: bytes) -> None:
-    """Kill what left the process group: it still has the token in its environment."""
-    proc = Path("/proc")
-    for _ in range(50):
-        found = False
-        for entry in proc.iterdir() if proc.is_dir() else ():
-            if not entry.name.isdecimal():
-                continue
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    found = True
-        if not found:
-            return
-        time.sleep(0.01)

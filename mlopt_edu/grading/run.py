@@ -1,11 +1,11 @@
 """Has a submission's answers run, whatever its cells do to their process.
 
-A cell that fails takes only its own task's points. When a process dies it is started
-again for the tasks that are left, without the cell that killed it.
+A cell that fails takes only its own task's points. When a process dies another is
+started for the tasks that are left, without the cell that killed it.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ from . import wire
 from .process import (
     GRACE,
     NO_ANSWER,
-    SETUP_SECONDS,
     AnswerProcess,
     Limits,
     ProcessDiedError,
@@ -37,8 +36,8 @@ class Asked(Protocol):
         """Whether the answer is a value, not something to call."""
 
 
-def answer_tasks(
-    setup: str,
+def run_answers(
+    start: Callable[[], AnswerProcess],
     sources: Mapping[str, str],
     tasks: Mapping[str, Asked],
     inputs: Mapping[str, Sequence[Any]],
@@ -47,7 +46,7 @@ def answer_tasks(
     """Run a submission and return an answer for each case of each task.
 
     Args:
-        setup: The course's own code, executed first.
+        start: Starts a process in which the course's setup was executed.
         sources: Answer cells by task name, in the order of the notebook.
         tasks: What each task asks, by name, for every name in `sources`.
         inputs: For each task the inputs of its cases, encoded by `wire`.
@@ -64,28 +63,9 @@ def answer_tasks(
             late = Answer(status="timeout", error=_used_up(limits))
             return results | {name: [late] * len(inputs[name]) for name in left}
         cells = {name: text for name, text in sources.items() if name not in lethal}
-        try:
-            with AnswerProcess(limits) as process:
-                _prepare(process, setup)
-                _run(process, cells, tasks, inputs, limits, deadline, results, lethal)
-        except _SetupError as error:
-            failed = Answer(status="crashed", error=str(error))
-            return results | {name: [failed] * len(inputs[name]) for name in left}
+        with start() as process:
+            _run(process, cells, tasks, inputs, limits, deadline, results, lethal)
     return {name: results[name] for name in sources}
-
-
-class _SetupError(Exception):
-    """The course's own code did not run: no fault of the submission."""
-
-
-def _prepare(process: AnswerProcess, setup: str) -> None:
-    request = {"do": "execute", "name": "setup", "source": setup}
-    try:
-        reply = process.ask(request, seconds=SETUP_SECONDS)
-    except ProcessDiedError as death:
-        raise _SetupError(f"the course's setup failed: {death.answer.error}") from None
-    if reply.get("status") != "returned":
-        raise _SetupError(f"the course's setup failed: {reply.get('error')}")
 
 
 def _run(
@@ -103,7 +83,7 @@ def _run(
         request = {"do": "execute", "name": name, "source": source}
         seconds = min(limits.cell_seconds, max(0.1, deadline - time.monotonic()))
         try:
-            ended = _answer(process.ask(request, seconds=seconds))
+            ended = read_answer(process.ask(request, seconds=seconds))
         except ProcessDiedError as death:
             lethal.add(name)
             results.setdefault(name, [death.answer] * len(inputs[name]))
@@ -140,7 +120,7 @@ def _cases(
             "seconds": seconds,
         }
         try:
-            answer = _answer(process.ask(request, seconds=seconds + GRACE))
+            answer = read_answer(process.ask(request, seconds=seconds + GRACE))
         except ProcessDiedError as death:
             answer = death.answer
         if answer.status == "timeout":  # say the whole limit, not what was left of it
@@ -157,7 +137,7 @@ def _used_up(limits: Limits) -> str:
     return f"the {limits.seconds:g} seconds of the submission were used up"
 
 
-def _answer(reply: Mapping[str, Any]) -> Answer:
+def read_answer(reply: Mapping[str, Any]) -> Answer:
     """Build an answer from a reply that nobody vouches for."""
     status, error = reply.get("status"), reply.get("error")
     mutated, printed = reply.get("mutated", []), reply.get("printed", 0)

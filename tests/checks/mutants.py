@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from mlopt_edu.checks import Case, Task, tasks
+from mlopt_edu.checks import Task, tasks
 from mlopt_edu.checks._answer import answer_cases
 from mlopt_edu.checks._check import PUBLIC_SEED, check_answer
 from mlopt_edu.checks._judge import judge
+from mlopt_edu.checks._key import AnswerKey
 from tests.checks import equivalents
 
 # (task, mutant): why no check can tell it from a right answer. A file an exercise.
@@ -146,22 +147,24 @@ def _compiled(text: str, reference: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache  # two tests ask, and each answer takes seconds
 def survivors(task: Task) -> tuple[list[str], int]:
     """Return the mutants that pass the check, and how many there were."""
-    alive, total, cases = [], 0, task.cases(PUBLIC_SEED)
+    alive, total = [], 0
     nameless = copy.copy(task)  # what the fault is called does not matter here
     nameless.mistakes = []
+    keys = [AnswerKey(nameless, [case]) for case in task.cases(PUBLIC_SEED)]
     for mutant in mutants(task):
         total += 1
         answer = mutant.program if not task.is_value else _value(mutant.program)
-        if _is_right(nameless, answer, cases) and check_answer(task, answer).passed:
+        if _is_right(answer, keys) and check_answer(task, answer).passed:
             alive.append(mutant.change)
     return alive, total
 
 
-def _is_right(task: Task, answer: Any, cases: list[Case]) -> bool:
+def _is_right(answer: Any, keys: list[AnswerKey]) -> bool:
     """Judge the cases one by one: a wrong program is found out by the first or so."""
-    for case in cases:
-        answers = answer_cases(answer, [case.inputs], seconds=task.seconds)
-        if not judge(task, [case], answers).passed:
+    for key in keys:
+        inputs = [case.inputs for case in key.cases]
+        answers = answer_cases(answer, inputs, seconds=key.task.seconds)
+        if not judge(key, answers).passed:
             return False
     return True
 

@@ -8,6 +8,7 @@ from mlopt_edu.checks._answer import Answer, answer_cases
 from mlopt_edu.checks._check import check_answer
 from mlopt_edu.checks._forbid import forbidden_name
 from mlopt_edu.checks._judge import judge
+from mlopt_edu.checks._key import AnswerKey
 from mlopt_edu.checks._task import Case
 
 NAMED = tasks()
@@ -96,7 +97,7 @@ def test_no_value_is_told_as_it_is(task, status):
     cases = task.cases(0)
     sentence = "it went as it went"
     answers = [Answer(status=status, error=sentence)] * len(cases)
-    report = judge(task, cases, answers)
+    report = judge(AnswerKey(task, cases), answers)
     assert (report.status, report.points) == (status, 0)
     assert sentence in report.message
 
@@ -115,7 +116,9 @@ def test_judging_never_calls_the_answer(task):
     """The judge sees values: a program among them stays one."""
     calls = []
     cases = task.cases(0)
-    report = judge(task, cases, [Answer(lambda: calls.append(1))] * len(cases))
+    report = judge(
+        AnswerKey(task, cases), [Answer(lambda: calls.append(1))] * len(cases)
+    )
     assert report.status == "wrong"
     assert calls == []
 
@@ -160,7 +163,7 @@ def test_a_forbidden_answer_earns_nothing_though_it_is_right(task):
     cases = task.cases(0)
     answers = answer_cases(task.reference, [c.inputs for c in cases], seconds=5)
     task.forbid = ("numpy.double",)
-    report = judge(task, cases, answers, source="import numpy.double")
+    report = judge(AnswerKey(task, cases), answers, source="import numpy.double")
     assert (report.status, report.points) == ("forbidden", 0)
     assert "`numpy.double`" in report.message
 

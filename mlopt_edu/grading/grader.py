@@ -1,0 +1,154 @@
+"""Grades one submission: its answers run elsewhere, and are judged here.
+
+This process never executes what a learner wrote. It draws the inputs, gets values
+back from the answer process and compares them with the keys. A worker of a class, on
+this machine or another, keeps one `Grader` for all that it is given.
+"""
+
+import functools
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlopt_edu.checks import Report
+from mlopt_edu.checks._answer import Answer
+from mlopt_edu.checks._key import AnswerKey
+
+from . import wire
+from .exercise import Exercise, course_exercises
+from .hidden import judge_hidden, load_hidden
+from .process import Limits
+from .warm import Warm
+
+NO_ANSWER = Answer(status="missing", error="the notebook has no answer to it")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides a result besides the submission: the same for a whole class.
+
+    Attributes:
+        seed: Seed of the hidden cases.
+        limits: What one submission may use.
+        isolation: How its process is confined; the strongest there is when None.
+        hidden: The instructor's folder of hidden checks, or None.
+    """
+
+    seed: int
+    limits: Limits = field(default_factory=Limits)
+    isolation: str | None = None
+    hidden: Path | None = None
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The reports on one submission, in the order of its exercise.
+
+    Attributes:
+        reports: One for each task.
+        seconds: Wall time that its answers took.
+        isolation: How their process was confined.
+    """
+
+    reports: tuple[Report, ...]
+    seconds: float
+    isolation: str
+
+
+class Grader:
+    """Grades submissions one after another; close it when done.
+
+    Args:
+        rules: What decides a result.
+        exercises: What may be submitted; the course's exercises when None.
+    """
+
+    def __init__(
+        self, rules: Rules, *, exercises: Sequence[Exercise] | None = None
+    ) -> None:
+        known = course_exercises() if exercises is None else exercises
+        if rules.hidden is not None:
+            known, _ = load_hidden(rules.hidden, known)
+        self._exercises = {exercise.stem: exercise for exercise in known}
+        self._rules = rules
+        setups = {stem: one.setup for stem, one in self._exercises.items()}
+        needs_torch = any("torch" in setup for setup in setups.values())
+        self._warm = Warm(
+            setups,
+            rules.limits,
+            isolation=rules.isolation,
+            preload=("numpy", "torch") if needs_torch else ("numpy",),
+        )
+        self._one_at_a_time = threading.Lock()
+        self._drawn = functools.cache(self._draw)
+
+    def grade(self, stem: str, answers: Mapping[str, str]) -> Graded:
+        """Run and judge the answers to one exercise.
+
+        Args:
+            stem: Name of the exercise.
+            answers: Source by task name, in the order of the notebook.
+        """
+        exercise = self._exercises[stem]
+        keys, inputs = self._drawn(stem)
+        with self._one_at_a_time:
+            start = time.monotonic()
+            given = self._warm.answer(stem, answers, exercise.tasks, inputs)
+            seconds = time.monotonic() - start
+        reports = tuple(
+            judge_hidden(
+                key,
+                given.get(name, [NO_ANSWER] * len(key.cases)),
+                source=answers.get(name, ""),
+            )
+            for name, key in keys.items()
+        )
+        return Graded(reports, round(seconds, 3), self._warm.isolation)
+
+    def close(self) -> None:
+        """End the answer process and all that it started."""
+        self._warm.close()
+
+    def _draw(self, stem: str) -> tuple[dict[str, AnswerKey], dict[str, list[object]]]:
+        """Draw the hidden cases, and encode their inputs, once for the class."""
+        tasks = self._exercises[stem].tasks
+        keys = {n: AnswerKey(t, t.cases(self._rules.seed)) for n, t in tasks.items()}
+        inputs: dict[str, list[object]] = {
+            name: [wire.encode(dict(case.inputs)) for case in key.cases]
+            for name, key in keys.items()
+        }
+        return keys, inputs
+
+
+@functools.cache
+def _grader(rules: Rules) -> Grader:
+    return Grader(rules)
+
+
+def grade_answers(rules: Rules, stem: str, answers: Mapping[str, str]) -> Graded:
+    """Grade in a worker: it keeps its grader from one submission to the next."""
+    return _grader(rules).grade(stem, answers)
+
+
+@functools.cache
+def course_digest(hidden: Path | None = None) -> str:
+    """Return what two installations share if they grade alike."""
+    digest = hashlib.sha256()
+    for folder in filter(None, (Path(__file__).parents[1], hidden)):
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    for exercise in course_exercises():
+        digest.update(repr((exercise.stem, exercise.setup, exercise.stubs)).encode())
+    return digest.hexdigest()
+
+
+def answers_digest(stem: str, answers: Mapping[str, str]) -> str:
+    """Return what two submissions share if they give the same answers in one order."""
+    text = json.dumps([stem, list(answers.items())])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,14 +8,15 @@ Questions:
 3. With `--large N`: is our time linear in the number of submissions, and memory flat?
 
 All grade submissions of exercise 01 in one run, without the last cell of the notebook,
-which earns no points and which only the others would run. No two are equal: local
-names differ, and what is right, wrong in a known way, blank or broken takes turns.
-Each way judges every task once, on as many cases, by the same rules: nbgrader in cells
-and otter in doctests that call `check`, ours with cases of another seed. CPU seconds are user and system time of a command and of all that it
-started, also of what outlived it. Two classes of different sizes tell what a class
-costs at the start (imports, a kernel's first start) from what each submission adds;
-otter starts anew for each. The ratios are theirs to ours: of all seconds by
-submissions, where ours is the larger class, and of what a submission adds.
+which earns no points and which only the others would run. No two are equal: local names
+differ, and what is right, wrong in a known way, blank or broken takes turns. Each way
+judges every task once, on as many cases, by the same rules: nbgrader in cells and otter
+in doctests that call `check`, ours with cases of another seed. CPU seconds are user and
+system time of a command and of all that it started, also of what outlived it. Two
+classes of different sizes tell what a class costs at the start (imports, a kernel's
+first start) from what each submission adds; otter starts anew for each. The ratios are
+theirs to ours: of all seconds by submissions, where ours is the larger class, and of
+what a submission adds.
 Rows are appended to `results/grading.csv`.
 
     python -m benchmarks.grading [--submissions 20] [--large 10000] [--otter PATH]

@@ -26,7 +26,7 @@ from mlopt_edu import cli
 MEGABYTE = 1e6
 NAME = f"mlopt_edu-{mlopt_edu.__version__}"
 DATA, INFO = f"{NAME}.data/data", f"{NAME}.dist-info"
-EXTRAS = ["widgets", "grading", "export", "kernels", "docs", "dev", "all"]
+EXTRAS = ["widgets", "cluster", "grading", "export", "kernels", "docs", "dev", "all"]
 LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}
 LITTER = {
     "lessons/.ipynb_checkpoints/01_gradient_descent-checkpoint.ipynb",

@@ -94,8 +94,8 @@ class Grader:
             answers: Source by task name, in the order of the notebook.
         """
         exercise = self._exercises[stem]
-        keys, inputs = self._drawn(stem)
         with self._one_at_a_time:
+            keys, inputs = self._drawn(stem)
             start = time.monotonic()
             given = self._warm.answer(stem, answers, exercise.tasks, inputs)
             seconds = time.monotonic() - start
@@ -114,8 +114,9 @@ class Grader:
         self._warm.close()
 
     def _draw(self, stem: str) -> tuple[dict[str, AnswerKey], dict[str, list[object]]]:
-        """Draw the hidden cases, and encode their inputs, once for the class."""
+        """Get ready for an exercise: draw its cases and encode their inputs, once."""
         tasks = self._exercises[stem].tasks
+        self._warm.answer(stem, {}, tasks, {})  # its start is no submission's time
         keys = {n: AnswerKey(t, t.cases(self._rules.seed)) for n, t in tasks.items()}
         inputs: dict[str, list[object]] = {
             name: [wire.encode(dict(case.inputs)) for case in key.cases]

@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unusable(_missing_module(error))
     except (ValueError, OSError) as error:
         return _unusable(_sentence(error))
-    except KeyboardInterrupt:
-        return _unusable("stopped")
+    except KeyboardInterrupt as stop:
+        return _unusable(": ".join(("stopped", *map(str, stop.args))))
 
 
 def _lab(options: argparse.Namespace) -> int:

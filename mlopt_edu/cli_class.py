@@ -62,19 +62,23 @@ def _add_grade(sub: argparse.ArgumentParser) -> None:
 def _grade(options: argparse.Namespace) -> int:
     from mlopt_edu.grading.grade import grade_folder
 
-    out = grade_folder(
-        options.folder,
-        out=options.out,
-        seed=options.seed,
-        hidden=options.hidden,
-        note=options.note.read_text(encoding="utf-8") if options.note else "",
-        seconds=options.seconds,
-        memory_mb=options.memory,
-        workers=options.workers,
-        scheduler=options.scheduler,
-        isolation=options.isolation,
-        allow_weak_isolation=options.allow_weak_isolation,
-    )
+    note = options.note.read_text(encoding="utf-8") if options.note else ""
+    try:
+        out = grade_folder(
+            options.folder,
+            out=options.out,
+            seed=options.seed,
+            hidden=options.hidden,
+            note=note,
+            seconds=options.seconds,
+            memory_mb=options.memory,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            isolation=options.isolation,
+            allow_weak_isolation=options.allow_weak_isolation,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where it was") from None
     print(f"The class is in {out / 'class.csv'}; pages are in {out / 'results'}.")
     return 0
 

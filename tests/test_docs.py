@@ -8,6 +8,7 @@ import pytest
 
 from mlopt_edu.cli import _parser
 from mlopt_edu.grading.gradebook import read_policies
+from mlopt_edu.grading.hidden_faults import check_hidden
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -38,3 +39,10 @@ def test_the_policies_are_read(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     policies = read_policies(path)
     assert list(policies.by_exercise) == ["01_gradient_descent"]
+
+
+def test_the_hidden_cases_hold(tmp_path: Path) -> None:
+    (text,) = blocks("python")
+    (tmp_path / "seed.txt").write_text("a phrase that is long enough", "utf-8")
+    (tmp_path / "gradient_descent.py").write_text(text, encoding="utf-8")
+    assert check_hidden(tmp_path) == []

@@ -84,7 +84,7 @@ def grade_folder(
     if memory_mb < 256:
         raise ValueError(f"memory_mb must be at least 256, got {memory_mb}")
     if seed is not None and hidden is not None:
-        raise ValueError("seed must be left to the folder of hidden checks; drop one")
+        raise ValueError("seed must be left out: the folder of hidden checks has one")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     beside = folder.with_name(f"{folder.stem}_graded")
@@ -226,7 +226,7 @@ class _Class:
             "seed": self._rules.seed,
             "isolation": "",
             "seconds": 0.0,
-            "notes": [],
+            "notes": ["The course site marked it as late."] if one.late else [],
             "reports": [],
         }
 
@@ -252,7 +252,7 @@ class _Class:
         record["answers"] = answers_digest(exercise.stem, answers)
         record["sources"] = dict(answers)
         record["max_points"] = sum(task.points for task in exercise.tasks.values())
-        record["notes"] = list(submission.notes)
+        record["notes"] += submission.notes
 
     def _outcome_of(self, label: str) -> Record:
         """Return what the same answers got before."""

@@ -43,7 +43,7 @@ def page(
         *(_task(report, written.get(report.task, "")) for report in reports),
         f"<footer>{_paragraphs(note)}{_origin(record)}</footer>",
     ]
-    title = f"Feedback on {record['submission']}"
+    title = f"Feedback for {record.get('student') or record['submission']}"
     return document(title, "\n".join(parts), style=REPORT_STYLE)
 
 

@@ -39,7 +39,7 @@ class Progress:
         """Return the line after so many seconds."""
         rate = self._done / max(seconds, 1e-9)
         left = (self._total - self._done) / rate
-        text = f"{self._done} of {self._total} graded, {rate:.2g} a second"
+        text = f"{self._done} of {self._total} done, {rate:.2g} a second"
         if self._done < self._total:
             text += f", {left:.0f} s left"
         return text + (f", {self._failed} not gradable" if self._failed else "")

@@ -306,5 +306,5 @@ def test_hidden_checks_decide_and_their_seed_is_the_folders(
     page = (tmp_path / "out/results/ada.html").read_text("utf-8")
     assert "Ask by Friday." in page
     assert str(seed) not in page
-    with pytest.raises(ValueError, match="seed must be left to the folder"):
+    with pytest.raises(ValueError, match="seed must be left out"):
         grade(hidden=hidden)

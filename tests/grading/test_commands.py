@@ -70,6 +70,8 @@ def test_a_mended_check_changes_one_task_and_says_why(
     told = capsys.readouterr().out
     assert "squares are right too" in told
     assert "eve" in told
+    assert main(["gradebook", "history", "--student", "bo", *book]) == 2
+    assert "did you mean 'bob'?" in capsys.readouterr().err
     table = tmp_path / "grades.csv"
     assert main(["gradebook", "export", "csv", str(table), *book]) == 0
     assert "bob,7" in table.read_text("utf-8")

@@ -1,5 +1,6 @@
 """Reads a gradebook: every attempt with the scores that count, and its history."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,7 +99,11 @@ def attempts(book: Gradebook) -> list[Attempted]:
 
 
 def history(book: Gradebook, *, student: str | None = None) -> list[Change]:
-    """Return what was changed, oldest first, of one student or of all."""
+    """Return what was changed, oldest first, of one student or of all.
+
+    Raises:
+        ValueError: If there is no such student; suggests the nearest name.
+    """
     query = (
         select(Audit, Student.name, Attempt.label)
         .join(Attempt, Attempt.id == Audit.attempt_id)
@@ -108,6 +113,8 @@ def history(book: Gradebook, *, student: str | None = None) -> list[Change]:
     if student is not None:
         query = query.where(Student.name == student)
     with book.reading() as connection:
+        if student is not None:
+            _check_name(student, list(connection.scalars(select(Student.name))))
         return [
             Change(
                 at=datetime.fromisoformat(row.at),
@@ -121,6 +128,13 @@ def history(book: Gradebook, *, student: str | None = None) -> list[Change]:
             )
             for row in connection.execute(query)
         ]
+
+
+def _check_name(student: str, known: list[str]) -> None:
+    if student not in known:
+        near = difflib.get_close_matches(student, known, n=1, cutoff=0.4)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no student {student!r} in the gradebook{advice}")
 
 
 def _time(submitted: str) -> datetime | None:

@@ -5,11 +5,16 @@ Every column and row stays as it was: only single cells are filled.
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from .policies import number
+
+NUMBERS = ("ID", "Identifier")  # columns of Canvas's and Moodle's own numbers
+
+_NUMBERED = re.compile(r"(?P<name>.*)_(?P<number>\d+)")
 
 
 class Sheet:
@@ -55,20 +60,28 @@ class Sheet:
         """Find the one row of a student; else say why there is none.
 
         Case, spaces and punctuation do not matter, nor the order of the two parts of
-        "Lovelace, Ada", nor what follows the @ of an address.
+        "Lovelace, Ada", nor what follows the @ of an address. Of "lovelaceada_123", as
+        Canvas and Moodle call files, the number counts first, then the name.
         """
-        wanted = letters(student)
-        for key in self._keys:
-            found = [
-                which
-                for which, row in enumerate(self.rows)
-                if key < len(row) and wanted and wanted in _spellings(row[key])
-            ]
-            if len(found) == 1:
-                return found[0], ""
-            if found:
-                return None, f"{self.name}: {len(found)} students could be {student!r}"
-        return None, f"{self.name}: there is no student {student!r}"
+        numbered = _NUMBERED.fullmatch(student)
+        ways = [(letters(student), self._keys)]
+        if numbered:
+            ids = [key for key in self._keys if self.header[key] in NUMBERS]
+            ways += [(numbered["number"], ids), (letters(numbered["name"]), self._keys)]
+        for wanted, keys in ways:
+            for key in keys:
+                found = [
+                    which
+                    for which, row in enumerate(self.rows)
+                    if key < len(row) and wanted and wanted in _spellings(row[key])
+                ]
+                if len(found) == 1:
+                    return found[0], ""
+                if found:
+                    count = len(found)
+                    return None, f"{self.name}: {count} students could be {student!r}"
+        looked = ", ".join(self.header[key] for key in self._keys)
+        return None, f"{self.name}: there is no student {student!r} in {looked}"
 
     def cell(self, row: int, column: int) -> str:
         """Return what stands in a cell; a short row ends in empty ones."""
@@ -111,4 +124,6 @@ def letters(text: str) -> str:
 
 def _spellings(cell: str) -> set[str]:
     last, _, first = cell.partition(",")
-    return {letters(cell), letters(first + last), letters(cell.partition("@")[0])}
+    number = cell.removeprefix("Participant ")
+    names = (cell, first + last, cell.partition("@")[0], number)
+    return set(map(letters, names))

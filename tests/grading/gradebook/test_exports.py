@@ -20,6 +20,7 @@ from mlopt_edu.grading.gradebook.export_csv import write_csv
 from mlopt_edu.grading.gradebook.export_gradescope import write_gradescope
 from mlopt_edu.grading.gradebook.export_moodle import write_moodle
 from mlopt_edu.grading.gradebook.export_nbgrader import write_nbgrader
+from mlopt_edu.grading.gradebook.roster import Sheet
 
 from .conftest import STEM, Write, make_record, make_report
 
@@ -138,7 +139,7 @@ def test_canvas_with_semicolons_has_decimal_commas(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("ada,1\n", "canvas.csv: there is no student 'bob'"),
+        ("ada,1\n", "canvas.csv: there is no student 'bob' in ID, Student"),
         ("ada,1\nbob,2\nBob,3\n", "canvas.csv: 2 students could be 'bob'"),
         (
             "Points Possible,,10,4\nada,1\nbob,2\n",
@@ -395,3 +396,31 @@ def test_nbgrader_leaves_what_failed_to_a_person(
     found = in_nbgrader(url)["submissions"]
     assert found[STEM, "ada"] == (2, 5, False, 0)
     assert found[STEM, "bob"] == (0, 5, True, 0)
+
+
+def test_a_number_finds_a_student_before_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "exported.csv"
+    path.write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section\n"
+        '"Lovelace, Ada",123,77,ada,1\n"Lovelace, Ada",124,123,ada2,1\n'
+        '"Turing, Alan",5,9,alan,1\n',
+        "utf-8",
+    )
+    sheet = Sheet(path, keys=("SIS Login ID", "SIS User ID", "ID", "Student"))
+    assert sheet.row_of("lovelaceada_123") == (0, "")  # not who has it as a SIS number
+    assert sheet.row_of("turingalan_4711") == (2, "")
+    assert sheet.row_of("lovelaceada_4711")[1].endswith(
+        "2 students could be 'lovelaceada_4711'"
+    )
+    assert (
+        "there is no student 'hopper_1' in SIS Login ID" in sheet.row_of("hopper_1")[1]
+    )
+
+
+def test_moodle_s_participant_is_found_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "worksheet.csv"
+    path.write_text(
+        "Identifier,Full name\nParticipant 2,A\nParticipant 21,B\n", "utf-8"
+    )
+    sheet = Sheet(path, keys=("Identifier", "Full name"))
+    assert sheet.row_of("Somebody Else_21") == (1, "")

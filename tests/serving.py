@@ -179,23 +179,24 @@ class Lab:
 
 
 @contextlib.contextmanager
-def jupyterlab_page(context, server: Server) -> Iterator[Lab]:
+def jupyterlab_page(browser, server: Server) -> Iterator[Lab]:
     """Open JupyterLab; fail if anything asks for another machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
     elsewhere = []
 
-    def hear(request):
-        address = urlsplit(request.url)
+    def keep_in(route):
+        address = urlsplit(route.request.url)
         if address.scheme.startswith("http") and address.hostname != "127.0.0.1":
-            elsewhere.append(request.url)  # the browser finds no other machine
+            elsewhere.append(route.request.url)
+            return route.abort()
+        return route.continue_()
 
-    context.on("request", hear)
+    context.route("**/*", keep_in)
     page = context.new_page()
-    page.set_default_timeout(120_000)
-    page.set_viewport_size({"width": 1280, "height": 900})
     # Without ?reset the page would bring back what an earlier test left open.
     page.goto(f"{server.url}/lab?reset&token={TOKEN}")
     page.locator(".jp-LauncherCard").first.wait_for()
     yield Lab(page, server, elsewhere)
-    page.close()
-    context.remove_listener("request", hear)
+    context.close()
     assert elsewhere == []

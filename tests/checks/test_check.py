@@ -22,7 +22,7 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     config = Config()
     config.HistoryManager.hist_file = ":memory:"
-    hook, displayed = sys.excepthook, sys.displayhook
+    hook, displayed, main = sys.excepthook, sys.displayhook, sys.modules["__main__"]
     InteractiveShell.clear_instance()
     live = InteractiveShell.instance(config=config)
 
@@ -37,7 +37,7 @@ def shell(tmp_path, monkeypatch):
     live.atexit_operations()
     atexit.unregister(live.atexit_operations)
     InteractiveShell.clear_instance()
-    sys.excepthook, sys.displayhook = hook, displayed
+    sys.excepthook, sys.displayhook, sys.modules["__main__"] = hook, displayed, main
 
 
 def names(checked):

@@ -16,17 +16,9 @@ def learners_server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(scope="session")
-def browsing(browser):
-    """One profile for all pages: the second finds JupyterLab in its cache."""
-    context = browser.new_context()
-    yield context
-    context.close()
-
-
 @pytest.fixture
-def jupyterlab(browsing, learners_server):
-    with jupyterlab_page(browsing, learners_server) as page:
+def jupyterlab(browser, learners_server):
+    with jupyterlab_page(browser, learners_server) as page:
         yield page
 
 

@@ -40,8 +40,7 @@ def server(course, tmp_path_factory):
 
 @pytest.fixture
 def jupyterlab(browser, server):
-    # Of its own: what one test leaves running must not meet the next.
-    with browser.new_context() as context, jupyterlab_page(context, server) as page:
+    with jupyterlab_page(browser, server) as page:
         yield page
 
 

@@ -6,7 +6,7 @@ away, and the kernel holds them from then on, whatever Python code does:
 
 1. namespaces: the child is process 1 of its own tree. It can name no other process,
    and when it ends the kernel ends everything it started. Its disk is the read-only
-   one of the sandbox with an empty `/tmp` of its own, its IPC objects are its own.
+   one of the sandbox with an empty `SCRATCH` of its own, its IPC objects are its own.
 2. resource limits: memory, processor time, files, threads; never to be raised again.
 3. no capability, and no way to gain one.
 4. Landlock: files outside `readable` cannot be opened, nor any outside `writable`
@@ -25,6 +25,7 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
+SCRATCH = "/scratch"  # not /tmp, for Python itself may be installed below that
 NOBODY = 65534  # the user that a grader run by root becomes
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
@@ -113,7 +114,7 @@ class Confiner:
         if pid:
             _end_like(pid)
         self._mount(None, "/", _MS_REC | _MS_PRIVATE, "")
-        self._mount_tmp()  # torch looks for a folder for temporary files
+        self._mount_scratch()  # torch looks for a folder for temporary files
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 
@@ -153,13 +154,13 @@ class Confiner:
 
     def _own_disk(self) -> None:
         self._call("unshare", _NEWNS | _NEWIPC | _NEWUTS)
-        self._mount_tmp()
+        self._mount_scratch()
         self._mount("tmpfs", "/proc", _MOUNT | _MS_RDONLY, "mode=0555")
-        os.chdir("/tmp")
+        os.chdir(SCRATCH)
 
-    def _mount_tmp(self) -> None:
+    def _mount_scratch(self) -> None:
         size = f"size={self._to.disk_mb}m,nr_inodes=1024,mode=0700"
-        self._mount("tmpfs", "/tmp", _MOUNT, size)
+        self._mount("tmpfs", SCRATCH, _MOUNT, size)
 
     def _limit(self, address_space: int) -> None:
         to = self._to

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import syscalls
-from .confine import Confinement, landlock_version
+from .confine import SCRATCH, Confinement, landlock_version
 from .process import Limits
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -98,8 +98,8 @@ class Sandbox:
         return {
             "PATH": os.defpath,
             "LANG": "C.UTF-8",
-            "HOME": "/tmp",
-            "TMPDIR": "/tmp",
+            "HOME": SCRATCH,
+            "TMPDIR": SCRATCH,
             "MPLBACKEND": "Agg",
             **dict.fromkeys(threads, "1"),
             "MALLOC_ARENA_MAX": "1",  # a thread takes no address space of its own
@@ -139,7 +139,7 @@ class Sandbox:
         kept["landlock"] = landlock_version()
         if self._level == "bubblewrap":
             kept |= {"namespaces": True, "readable": ["/"]}
-            return Confinement(**kept | {"writable": ["/tmp", "/dev/null"]})
+            return Confinement(**kept | {"writable": [SCRATCH, "/dev/null"]})
         roots = [*_roots(), *DEVICES]
         shown = [str(path) for root in roots for path in _without_package(Path(root))]
         kept |= {
@@ -312,7 +312,7 @@ def _bubblewrap(program: Path) -> list[str]:
     words += ["--perms", "0755", "--dir", "/dev"]
     for device in DEVICES:
         words += ["--dev-bind", device, device]
-    words += ["--proc", "/proc", "--dir", "/tmp", "--ro-bind", str(program), INSIDE]
+    words += ["--proc", "/proc", "--dir", SCRATCH, "--ro-bind", str(program), INSIDE]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--"]
 
 

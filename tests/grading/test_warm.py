@@ -17,6 +17,7 @@ import pytest
 
 from mlopt_edu.checks._answer import Answer
 from mlopt_edu.grading import sandbox, wire
+from mlopt_edu.grading.confine import SCRATCH
 from mlopt_edu.grading.process import Limits
 from mlopt_edu.grading.warm import Warm, WarmProcessError
 
@@ -261,8 +262,8 @@ def test_the_process_is_nobody_with_nothing() -> None:
     with Warm({"a": "import os, socket"}, LIMITS, preload=["numpy"]) as warm:
         assert value(warm, "a", "os.getpid()") == 1
         assert value(warm, "a", "os.getuid()") != 0
-        assert value(warm, "a", "os.listdir('/proc') + os.listdir('/tmp')") == []
-        assert value(warm, "a", "os.getcwd()") == "/tmp"
+        assert value(warm, "a", "os.listdir('/proc') + os.listdir('.')") == []
+        assert value(warm, "a", "os.getcwd()") == SCRATCH
         assert value(warm, "a", "sorted(os.listdir('/dev'))") == [
             "full", "null", "random", "urandom", "zero"
         ]  # fmt: skip

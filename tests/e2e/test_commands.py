@@ -113,16 +113,21 @@ def test_check_all_while_a_cell_runs_or_the_kernel_dies(jupyterlab):
     path = "exercises/01_gradient_descent.ipynb"
     jupyterlab.execute("docmanager:open", path=path)
     jupyterlab.wait_for_notebook(path)
-    kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    widget = "window.jupyterapp.shell.currentWidget"
     jupyterlab.page.evaluate(
-        f"() => {{ {kernel}.requestExecute({{code: 'import time; time.sleep(600)'}}) }}"
+        f"{widget}.content.model.sharedModel.insertCell(0, "
+        "{cell_type: 'code', source: 'import time; time.sleep(600)'})"
     )
-    jupyterlab.page.wait_for_function(f"{kernel}.status === 'busy'")
+    jupyterlab.page.evaluate(f"{widget}.content.activeCellIndex = 0")
+    jupyterlab.execute("notebook:run-cell")
+    jupyterlab.page.wait_for_function(
+        f"{widget}.content.model.cells.get(0).executionState === 'running'"
+    )
     jupyterlab.execute("mlopt:check-all")
     jupyterlab.dialog("A cell is still running")
     jupyterlab.execute("mlopt:progress")  # does not wait for the cell
     jupyterlab.dialog("01_gradient_descent")
-    jupyterlab.page.evaluate(f"{kernel}.restart()")
+    jupyterlab.page.evaluate(f"{widget}.sessionContext.session.kernel.restart()")
     jupyterlab.wait_for_notebook(path)
     jupyterlab.run_python("def gradient(X, y, w): import os; os._exit(1)")
     jupyterlab.execute("mlopt:check-all")

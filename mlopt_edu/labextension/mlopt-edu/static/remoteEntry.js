@@ -93,58 +93,68 @@
 
       /* ---- kernels ---------------------------------------------------- */
 
-      /* Runs Python and resolves with the value of its last line as a MIME bundle. */
-      async function evaluate(kernel, code, { history = false } = {}) {
-        const future = kernel.requestExecute({ code, store_history: history });
-        let value = { 'text/plain': 'The kernel gave no answer.' };
-        future.onIOPub = ({ header, content }) => {
-          if (header.msg_type === 'execute_result') {
-            value = content.data;
-          }
-        };
-        const { content } = await future.done.catch(() => {
+      /* Evaluates Python and resolves with the value as a MIME bundle. The value
+         travels in the reply: output published by a kernel that has just started
+         can be lost before anyone listens. */
+      async function evaluate(kernel, expression, { history = false } = {}) {
+        const future = kernel.requestExecute({
+          code: 'import mlopt_edu.checks',
+          store_history: history,
+          user_expressions: { value: expression }
+        });
+        const { content } = await new Promise((resolve, reject) => {
+          future.onReply = resolve;
+          future.done.catch(reject);
+        }).catch(() => {
           throw new Error(
             'The kernel stopped before it answered. Run the cells again, then check.'
           );
         });
-        if (content.status === 'ok') {
-          return value;
+        const result = content.user_expressions?.value ?? content;
+        if (result.status === 'ok' && result.data) {
+          return result.data;
         }
         // A CheckError is a sentence to the learner already.
-        const name = content.ename === 'CheckError' ? '' : `${content.ename}: `;
-        throw new Error(name + (content.evalue || 'the kernel was interrupted.'));
+        const name = result.ename === 'CheckError' ? '' : `${result.ename}: `;
+        throw new Error(
+          result.ename ? name + result.evalue : 'The kernel was interrupted.'
+        );
       }
 
       const currentKernel = () =>
         tracker.currentWidget?.sessionContext.session?.kernel ?? null;
+
+      /* A kernel calls itself idle while a cell runs, once it has answered the
+         debugger, which has a line of its own. So the cells are asked too. */
+      function isBusy(kernel) {
+        const cells = [...(tracker.currentWidget?.content.model?.cells ?? [])];
+        const running = cells.some(cell => cell.executionState === 'running');
+        return kernel.status === 'busy' || running;
+      }
 
       function checkAll() {
         const kernel = currentKernel();
         if (!kernel || ['dead', 'terminating'].includes(kernel.status)) {
           return 'Open an exercise and run its cells first: no notebook with a running kernel is in front.';
         }
-        if (kernel.status === 'busy') {
+        if (isBusy(kernel)) {
           return 'A cell is still running. Wait for it, or interrupt the kernel, and check again.';
         }
         // With history: check() looks at the last input to see which cell asks.
-        return evaluate(
-          kernel,
-          'import mlopt_edu.checks; mlopt_edu.checks.check()',
-          { history: true }
-        );
+        return evaluate(kernel, 'mlopt_edu.checks.check()', { history: true });
       }
 
       async function progress() {
-        const code = 'import mlopt_edu.checks; mlopt_edu.checks.progress()';
+        const ask = running => evaluate(running, 'mlopt_edu.checks.progress()');
         const kernel = currentKernel();
-        if (kernel?.status === 'idle') {
-          return evaluate(kernel, code);
+        if (kernel?.status === 'idle' && !isBusy(kernel)) {
+          return ask(kernel);
         }
         // The path is the folder that the kernel starts in: progress is kept there.
         const path = `${course()}lessons`;
         const temporary = await serviceManager.kernels.startNew({ path });
         try {
-          return await evaluate(temporary, code);
+          return await ask(temporary);
         } finally {
           await temporary.shutdown();
           temporary.dispose();

@@ -8,26 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from .compiled import memory_bound, tensor_core, updates
+
 pytest.importorskip("triton", reason="pip install 'mlopt-edu[kernels]'")
 
 HERE = Path(__file__).parent
 
-# Per kernel file: the module and name, pointers and numbers, constants, and PTX that
-# must be there.
-KERNELS = {
-    "vector_add float32": (
-        "mlopt_kernels.vector_add:_vector_add_forward_kernel",
-        {"x_ptr": "*fp32", "y_ptr": "*fp32", "output_ptr": "*fp32"},
-        {"WIDEN": False, "BLOCK_SIZE": 1024},
-        ["ld.global.v4.b32", "st.global.v4.b32", "add.f32"],
-    ),
-    "vector_add bfloat16": (
-        "mlopt_kernels.vector_add:_vector_add_forward_kernel",
-        {"x_ptr": "*bf16", "y_ptr": "*bf16", "output_ptr": "*bf16"},
-        {"WIDEN": True, "BLOCK_SIZE": 1024},
-        ["ld.global.v4.b32", "st.global.v4.b32"],
-    ),
-}
+KERNELS = memory_bound.KERNELS | tensor_core.KERNELS | updates.KERNELS
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +43,7 @@ def compiler(tmp_path_factory):
         def compiled(kernel, signature, constexprs, capability, **options):
             request = {
                 "kernel": kernel,
-                "signature": signature | {"n_elements": "i32"},
+                "signature": signature,
                 "constexprs": constexprs,
                 "capability": capability,
                 "options": options,
@@ -73,24 +60,28 @@ def compiler(tmp_path_factory):
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("case", KERNELS.values(), ids=KERNELS)
 def test_compiles_without_spills(case, capability, compiler):
-    kernel, signature, constexprs, instructions = case
-    result = compiler(kernel, signature, constexprs, capability)
+    result = compiler(
+        case.kernel, case.signature, case.constexprs, capability, **case.options
+    )
     assert result["spilled_bytes"] == 0
-    assert result["registers"] <= 64
-    missing = [text for text in instructions if text not in result["ptx"]]
+    assert result["registers"] <= case.registers
+    missing = [
+        text for text in case.instructions(capability) if text not in result["ptx"]
+    ]
     assert missing == []
 
 
 def test_spills_are_seen(compiler):
-    kernel, signature, constexprs, _ = KERNELS["vector_add float32"]
+    case = KERNELS["vector_add float32"]
     # 128 values of each input a thread, and 24 registers to hold them.
-    result = compiler(
-        kernel, signature, constexprs | {"BLOCK_SIZE": 16384}, 80, maxnreg=24
-    )
+    constexprs = case.constexprs | {"BLOCK_SIZE": 16384}
+    result = compiler(case.kernel, case.signature, constexprs, 80, maxnreg=24)
     assert result["spilled_bytes"] > 0
 
 
 def test_every_kernel_file_is_in_the_table():
     folder = HERE.parents[1] / "kernels" / "mlopt_kernels"
     files = {path.stem for path in folder.glob("*.py") if path.stem[0] != "_"}
-    assert files == {case[0].split(":")[0].split(".")[1] for case in KERNELS.values()}
+    assert files == {
+        case.kernel.split(":")[0].split(".")[1] for case in KERNELS.values()
+    }

@@ -301,7 +301,8 @@ def _tell(row: Row) -> None:
 def version(program: Path) -> str:
     """Return what a tool says its version is."""
     done = subprocess.run([program, "--version"], capture_output=True, text=True)
-    return next(iter(re.findall(r"\d+\.\d+\S*", done.stdout)), "")
+    lines = [line for line in done.stdout.splitlines() if "Python version" not in line]
+    return next(iter(re.findall(r"\d+\.\d+\S*", "\n".join(lines))), "")
 
 
 def main() -> None:

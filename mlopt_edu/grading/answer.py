@@ -12,12 +12,16 @@ import json
 import linecache
 import os
 import sys
+import time
 import types
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from mlopt_edu.checks import _answer as engine
 
 from . import wire
+
+OUT_OF_MEMORY = "it used more memory than it may"
 
 
 def plain_python(source: str) -> ast.Module:
@@ -89,20 +93,37 @@ class Notebook:
         return {"status": "returned", "error": ""}
 
     def answer(
+        self, name: str, is_value: bool, inputs: Sequence[Any], seconds: float
+    ) -> Iterator[dict[str, Any]]:
+        """Answer one case after another; `seconds` is the limit for all together.
+
+        After a case that ran out of time there are no more.
+        """
+        end = time.monotonic() + seconds
+        for case in inputs:
+            left = max(end - time.monotonic(), 0.05)
+            reply = self._answer_case(name, is_value, case, left)
+            yield reply
+            if reply["status"] == "timeout":
+                return
+
+    def _answer_case(
         self, name: str, is_value: bool, inputs: Any, seconds: float
     ) -> dict[str, Any]:
-        """Answer one case."""
         if name not in self.names:
             return {"status": "missing", "error": f"its cell does not define {name!r}"}
         value = self.names[name]
-        if is_value:
-            answer = engine.Answer(value)
-        else:
-            answer = engine.answer_case(value, wire.decode(inputs), seconds=seconds)
         try:
+            if is_value:
+                answer = engine.Answer(value)
+            else:
+                given = wire.decode(inputs)
+                answer = engine.answer_case(value, given, seconds=seconds)
             encoded = wire.encode(answer.value)
         except wire.WireError as error:
             return {"status": "raised", "error": f"its result is too large: {error}"}
+        except MemoryError:
+            return {"status": "raised", "error": OUT_OF_MEMORY}
         return {
             "status": answer.status,
             "error": answer.error,
@@ -119,25 +140,24 @@ def serve(notebook: Notebook, connection: int) -> NoReturn:
     requests, replies = os.fdopen(connection, "rb"), os.fdopen(connection, "wb")
     for line in requests:
         request = json.loads(line)
-        try:
-            reply: dict[str, Any]
-            if request["do"] == "greet":
-                reply = {"error": ""}
-            elif request["do"] == "execute":
-                reply = notebook.execute(request["name"], request["source"])
-            else:
-                reply = notebook.answer(
-                    request["name"],
-                    request["is_value"],
-                    request["inputs"],
-                    request["seconds"],
-                )
-            text = json.dumps({**reply, "n": request["n"]})
-        except MemoryError:
-            error = "it used more memory than it may"
-            text = json.dumps({"status": "raised", "error": error, "n": request["n"]})
-        if os.getpid() != own:
-            os._exit(0)  # a child that the answer forked does not speak for it
-        replies.write(text.encode() + b"\n")
-        replies.flush()
+        for number, reply in enumerate(_replies(notebook, request), request["n"]):
+            try:
+                text = json.dumps({**reply, "n": number})
+            except MemoryError:
+                error = {"status": "raised", "error": OUT_OF_MEMORY, "n": number}
+                text = json.dumps(error)
+            if os.getpid() != own:
+                os._exit(0)  # a child that the answer forked does not speak for it
+            replies.write(text.encode() + b"\n")
+            replies.flush()
     os._exit(0)  # without waiting for threads that an answer left behind
+
+
+def _replies(notebook: Notebook, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if request["do"] == "greet":
+        return iter([{"error": ""}])
+    if request["do"] == "execute":
+        return iter([notebook.execute(request["name"], request["source"])])
+    return notebook.answer(
+        request["name"], request["is_value"], request["inputs"], request["seconds"]
+    )

@@ -10,7 +10,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -68,6 +68,7 @@ class AnswerProcess:
         self._ended = False
         self._asked = self._lines = 0
         self._received = bytearray()
+        self._searched = 0  # of these bytes, none of which ends a line
 
     def ask(self, request: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a request and return the reply.
@@ -75,33 +76,49 @@ class AnswerProcess:
         Raises:
             ProcessDiedError: If the process ended, or had not replied after `seconds`.
         """
-        self._asked += 1
-        self._lines = 0
-        line = json.dumps({**request, "n": self._asked}).encode() + b"\n"
-        deadline, heard, unsent = time.monotonic() + seconds, 0, memoryview(line)
+        return next(self.ask_each(request, 1, seconds=seconds))
+
+    def ask_each(
+        self, request: Mapping[str, Any], count: int, *, seconds: float
+    ) -> Iterator[dict[str, Any]]:
+        """Send a request that has several replies, and yield them as they come.
+
+        One request instead of many spares both processes most of their waking up. Who
+        stops taking replies must not ask again.
+
+        Args:
+            request: What is sent.
+            count: Number of its replies.
+            seconds: Limit for all of them together, in seconds.
+
+        Raises:
+            ProcessDiedError: If the process ended, or replies were left to come.
+        """
+        first = self._asked + 1
+        line = json.dumps({**request, "n": first}).encode() + b"\n"
+        deadline, unsent = time.monotonic() + seconds, memoryview(line)
         both = selectors.EVENT_READ | selectors.EVENT_WRITE
-        chunk = b"\n"  # a reply may be here before it was asked for
         with selectors.DefaultSelector() as selector:
             key = selector.register(self._connection, both)
-            while True:
-                reply = self._reply() if b"\n" in chunk else None
-                if reply is not None:
-                    return reply
-                chunk = b""
-                left = deadline - time.monotonic()
-                ready = selector.select(left) if left > 0 else []
-                if not ready:
-                    raise ProcessDiedError(_timeout(seconds))
-                events = ready[0][1]
-                if events & selectors.EVENT_WRITE:
-                    unsent = self._send(unsent)
-                    if not unsent:
-                        key = selector.modify(key.fileobj, selectors.EVENT_READ)
-                if events & selectors.EVENT_READ:
-                    chunk = self._receive()
-                    heard += len(chunk)
-                    if heard > MAX_REPLY:
-                        raise ProcessDiedError(nonsense("more than it may"))
+            for _ in range(count):
+                self._asked += 1
+                self._lines = heard = 0
+                # A reply may be here before it was asked for.
+                while (reply := self._reply()) is None:
+                    left = deadline - time.monotonic()
+                    ready = selector.select(left) if left > 0 else []
+                    if not ready:
+                        raise ProcessDiedError(_timeout(seconds))
+                    events = ready[0][1]
+                    if events & selectors.EVENT_WRITE:
+                        unsent = self._send(unsent)
+                        if not unsent:
+                            key = selector.modify(key.fileobj, selectors.EVENT_READ)
+                    if events & selectors.EVENT_READ:
+                        heard += self._receive()
+                        if heard > MAX_REPLY:
+                            raise ProcessDiedError(nonsense("more than it may"))
+                yield reply
 
     def close(self) -> None:
         """End the process, now."""
@@ -129,32 +146,33 @@ class AnswerProcess:
         except OSError:
             raise ProcessDiedError(self._ending()) from None
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> int:
+        """Take what has come; return how much it was."""
         try:
-            chunk = self._connection.recv(1 << 20)
+            chunk = self._connection.recv(1 << 16)
         except BlockingIOError:
-            return b""
+            return 0
         except OSError:
             chunk = b""
         if not chunk:
             raise ProcessDiedError(self._ending())
         self._received += chunk
-        return chunk
+        return len(chunk)
 
     def _reply(self) -> dict[str, Any] | None:
-        """Return the reply to the last request, if it is there."""
-        end = self._received.rfind(b"\n")
-        if end < 0:
-            return None
-        lines, self._received = bytes(self._received[:end]), self._received[end + 1 :]
-        self._lines += lines.count(b"\n") + 1
-        if self._lines > _MAX_LINES:
-            raise ProcessDiedError(nonsense("more lines than it may"))
-        for line in lines.split(b"\n"):
+        """Return the reply that is waited for, if it is there."""
+        while (end := self._received.find(b"\n", self._searched)) >= 0:
+            line = bytes(self._received[:end])
+            del self._received[: end + 1]
+            self._searched = 0
+            self._lines += 1
+            if self._lines > _MAX_LINES:
+                raise ProcessDiedError(nonsense("more lines than it may"))
             reply = parse_reply(line)
             # Another number: something written by a thread that was left behind.
             if reply.get("n") == self._asked:
                 return reply
+        self._searched = len(self._received)
         return None
 
     def _ending(self) -> Answer:

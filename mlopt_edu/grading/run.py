@@ -107,29 +107,28 @@ def _cases(
     limits: Limits,
     deadline: float,
 ) -> list[Answer]:
-    answers: list[Answer] = []
     # Twice the learner's own limit: while grading, the machine does other work too.
-    end = min(time.monotonic() + 2 * task.seconds, deadline)
-    for case in inputs:
-        seconds = max(0.1, end - time.monotonic())
-        request = {
-            "do": "answer",
-            "name": name,
-            "is_value": task.is_value,
-            "inputs": case,
-            "seconds": seconds,
-        }
-        try:
-            answer = read_answer(process.ask(request, seconds=seconds + GRACE))
-        except ProcessDiedError as death:
-            answer = death.answer
-        if answer.status == "timeout":  # say the whole limit, not what was left of it
-            own = time.monotonic() < deadline
-            error = too_slow(2 * task.seconds) if own else _used_up(limits)
-            answer = replace(answer, error=error)
-        answers.append(answer)
-        if answer.status in ("timeout", "crashed"):
-            break
+    seconds = max(0.1, min(2 * task.seconds, deadline - time.monotonic()))
+    request = {
+        "do": "answer",
+        "name": name,
+        "is_value": task.is_value,
+        "inputs": inputs,
+        "seconds": seconds,
+    }
+    answers: list[Answer] = []
+    try:
+        for reply in process.ask_each(request, len(inputs), seconds=seconds + GRACE):
+            answers.append(read_answer(reply))
+            if answers[-1].status in ("timeout", "crashed"):
+                break
+    except ProcessDiedError as death:
+        answers.append(death.answer)
+    last = answers[-1]
+    if last.status == "timeout":  # say the whole limit, not what was left of it
+        own = time.monotonic() < deadline
+        error = too_slow(2 * task.seconds) if own else _used_up(limits)
+        answers[-1] = replace(last, error=error)
     return answers + [answers[-1]] * (len(inputs) - len(answers))
 
 

@@ -49,7 +49,7 @@ class Answer:
     printed: int = 0
 
 
-class _Stop(BaseException):
+class Stop(BaseException):
     """Thrown into an answer that used up its time."""
 
 
@@ -63,13 +63,43 @@ class _Sink(io.TextIOBase):
         return len(text)
 
 
-def answer_case(answer: object, inputs: Mapping[str, Any], *, seconds: float) -> Answer:
+# Calls a function with arguments, for so many seconds at most.
+Caller = Callable[[Callable[..., Any], list[Any], float], Answer]
+
+
+def call_in_thread(
+    function: Callable[..., Any], args: list[Any], seconds: float
+) -> Answer:
+    """Call a function in a thread of its own, and leave that behind if it must be."""
+    outcome = [Answer(status="timeout", error=too_slow(seconds))]
+
+    def run() -> None:
+        with contextlib.suppress(Stop):
+            outcome[0] = call(function, args)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+    finally:
+        _stop(thread)
+    return outcome[0]
+
+
+def answer_case(
+    answer: object,
+    inputs: Mapping[str, Any],
+    *,
+    seconds: float,
+    caller: Caller = call_in_thread,
+) -> Answer:
     """Call `answer` on copies of `inputs`; a value that cannot be called is the answer.
 
     Args:
         answer: The learner's function, or value.
         inputs: Arguments by name; passed by position, in this order.
         seconds: Time limit of the call, in seconds.
+        caller: How to call it for so long.
 
     Returns:
         The value, or one sentence that says why there is none.
@@ -88,7 +118,13 @@ def answer_case(answer: object, inputs: Mapping[str, Any], *, seconds: float) ->
     _import_torch_if_used(answer)
     copies = copy.deepcopy(dict(inputs))
     sink = _Sink()
-    outcome = _call_in_thread(answer, list(copies.values()), seconds, sink)
+    with (
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        outcome = caller(answer, list(copies.values()), seconds)
     if outcome.status != "returned":
         return Answer(None, outcome.status, outcome.error, (), sink.count)
     mutated = tuple(n for n in inputs if not _unchanged(inputs[n], copies[n]))
@@ -116,43 +152,26 @@ def answer_cases(
     ]
 
 
-def _call_in_thread(
-    function: Callable[..., Any], args: list[Any], seconds: float, sink: _Sink
-) -> Answer:
-    outcome = [Answer(status="timeout", error=too_slow(seconds))]
+def call(function: Callable[..., Any], args: list[Any]) -> Answer:
+    """Call a function and say how it ended; only `Stop` is raised.
 
-    def run() -> None:
-        try:
-            with np.errstate(all="ignore"):
-                value = function(*args)
-            # Whoever iterates a generator runs the learner's code: do it in here.
-            if hasattr(value, "__next__"):
-                value = list(itertools.islice(value, MOST_ITEMS + 1))
-                if len(value) > MOST_ITEMS:
-                    raise ValueError(f"it yields more than {MOST_ITEMS:,} values")
-            outcome[0] = Answer(value)
-        except _Stop:
-            pass
-        except NotImplementedError as error:
-            outcome[0] = Answer(status="blank", error=_blank(error, function))
-        except (
-            BaseException
-        ) as error:  # SystemExit too: an answer must not end a kernel
-            outcome[0] = Answer(status="raised", error=_raised(error, function))
-
-    thread = threading.Thread(target=run, daemon=True)
-    with (
-        contextlib.redirect_stdout(sink),
-        contextlib.redirect_stderr(sink),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        thread.start()
-        try:
-            thread.join(seconds)
-        finally:
-            _stop(thread)
-    return outcome[0]
+    A SystemExit is caught too: an answer must not end a kernel.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            value = function(*args)
+        # Whoever iterates a generator runs the learner's code: do it in here.
+        if hasattr(value, "__next__"):
+            value = list(itertools.islice(value, MOST_ITEMS + 1))
+            if len(value) > MOST_ITEMS:
+                raise ValueError(f"it yields more than {MOST_ITEMS:,} values")
+        return Answer(value)
+    except Stop:
+        raise
+    except NotImplementedError as error:
+        return Answer(status="blank", error=_blank(error, function))
+    except BaseException as error:
+        return Answer(status="raised", error=_raised(error, function))
 
 
 def _stop(thread: threading.Thread) -> None:
@@ -161,7 +180,7 @@ def _stop(thread: threading.Thread) -> None:
         if not thread.is_alive():
             return
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stop)
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Stop)
         )
         thread.join(0.02)
 

@@ -18,6 +18,10 @@ def forbidden_name(source: str, forbid: Sequence[str]) -> str:
         >>> forbidden_name("tensor(x).bfloat16().float()", [".bfloat16"])
         '.bfloat16'
     """
+    # Most programs have not even the word in them; Python reads some letters as others.
+    words = [bad.rpartition(".")[2] for bad in forbid]
+    if source.isascii() and not any(word in source for word in words):
+        return ""
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

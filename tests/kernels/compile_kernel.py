@@ -28,7 +28,11 @@ def compile_kernel(kernel, signature, constexprs, capability, options):
         function,
         signature | dict.fromkeys(constexprs, "constexpr"),
         constexprs,
-        {(function.arg_names.index(argument),): aligned for argument in signature},
+        {
+            (function.arg_names.index(argument),): aligned
+            for argument, type_name in signature.items()
+            if type_name[0] in "*iu"  # a float has no divisor
+        },
     )
     compiled = triton.compile(
         source, target=GPUTarget("cuda", capability, 32), options=options

@@ -18,7 +18,7 @@ Add = Callable[..., argparse.ArgumentParser]
 
 
 def add_commands(command: Add) -> None:
-    """Add `grade`, `report`, `hidden` and `gradebook`.
+    """Add `grade`, `report`, `leaderboard`, `hidden` and `gradebook`.
 
     Args:
         command: Adds a command of this name, summary and function to a parser.
@@ -26,6 +26,15 @@ def add_commands(command: Add) -> None:
     _add_grade(command(_grade, "grade", "grade a folder of submissions"))
     sub = command(_report, "report", "write a report on each exercise of a class")
     sub.add_argument("results", type=Path, metavar="RESULTS", help="what grade wrote")
+    sub = command(_leaderboard, "leaderboard", "rank models that a class handed in")
+    sub.add_argument("results", type=Path, metavar="RESULTS", help="what grade wrote")
+    sub.add_argument("--task", required=True, metavar="NAME")
+    sub.add_argument(
+        "--by", default="accuracy", choices=("accuracy", "bytes", "macs"),
+        help="what ranks (%(default)s)",
+    )  # fmt: skip
+    names = "real names in place of pseudonyms"
+    sub.add_argument("--names", action="store_true", help=names)
     sub = command(_hidden, "hidden", "prove a folder of hidden checks")
     sub.add_argument("folder", type=Path, metavar="FOLDER")
     sub = command(None, "gradebook", "keep and export the grades of a course")
@@ -88,6 +97,16 @@ def _report(options: argparse.Namespace) -> int:
 
     for path in write_reports(options.results):
         print(f"A report is in {path}.")
+    return 0
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from mlopt_edu.grading.leaderboard import write_leaderboard
+
+    path = write_leaderboard(
+        options.results, options.task, by=options.by, real_names=options.names
+    )
+    print(f"The leaderboard is in {path}.")
     return 0
 
 

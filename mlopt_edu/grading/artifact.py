@@ -5,7 +5,6 @@ loaded with strict names and shapes, and the share of right labels earns the poi
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from mlopt_edu.checks import Artifact, Report
 from mlopt_edu.checks._report import Verdict
 
-from .weights import SUFFIX, Weights, WeightsError, parse_weights, read_file
+from .weights import SUFFIX, Weights, WeightsError, parse_weights
 
 if TYPE_CHECKING:
     import torch
@@ -21,28 +20,12 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
-def judge_beside(task: Artifact, notebook: Path, *, seed: int) -> Report:
-    """Judge the file `NAME.safetensors` that lies beside a submitted notebook.
-
-    Args:
-        task: What was asked.
-        notebook: Where the notebook is; its folder must be the student's own.
-        seed: Seed of the hidden data.
-    """
-    path = notebook.parent / f"{task.name}{SUFFIX}"
-    try:
-        data = read_file(path, max_bytes=task.max_bytes)
-    except WeightsError as error:
-        return _report(task, "wrong", f"`{task.name}`: {error}.")
-    return judge_weights(task, data, seed=seed)
-
-
-def judge_weights(task: Artifact, data: bytes | None, *, seed: int) -> Report:
+def judge_weights(task: Artifact, data: bytes | str | None, *, seed: int) -> Report:
     """Judge the content of a file of weights.
 
     Args:
         task: What was asked.
-        data: The content; None if there was no file.
+        data: The content; a reason if it cannot be read; None if there was no file.
         seed: Seed of the hidden data.
 
     Returns:
@@ -55,6 +38,8 @@ def judge_weights(task: Artifact, data: bytes | None, *, seed: int) -> Report:
     if data is None:
         text = f"There is no file {task.name}{SUFFIX} beside the notebook."
         return _report(task, "missing", text)
+    if isinstance(data, str):
+        return _report(task, "wrong", f"`{task.name}`: {data}.")
     try:
         weights = parse_weights(data, max_bytes=task.max_bytes)
         model = _loaded(task, weights)

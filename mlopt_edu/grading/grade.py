@@ -6,25 +6,28 @@ the same rules: a run that was stopped goes on where it was.
 """
 
 import contextlib
-import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from mlopt_edu.checks import Artifact
+
+from .batch import Batch
 from .exercise import Exercise, course_exercises
-from .extract import Submission, extract, is_script, read_submission
-from .grader import Graded, Grader, Rules, answers_digest, course_digest
+from .extract import read_submission
+from .grader import Grader, Rules
 from .hidden import load_hidden
 from .process import Limits
 from .progress import Progress
-from .results import FORMAT, Record, Results
+from .results import Results
 from .sandbox import choose
-from .submissions import Found, content, find
+from .submissions import find
 from .untrusted import UnreadableError
-from .workers import InProcess, Job, Workers, on_cluster, on_cores
+from .weights import SUFFIX
+from .workers import InProcess, Workers, on_cluster, on_cores
 
 FEW = 8  # submissions that are not worth another worker
 
@@ -102,7 +105,7 @@ def grade_folder(
         rules = Rules(seed, limits, confined.name, hidden)
         results.keep_settings({"seed": seed, "isolation": confined.name, "note": note})
         told = Progress(len(found), sys.stderr if progress is None else progress)
-        work = _Class(results, rules, known, told)
+        work = Batch(results, rules, known, told)
         count = workers or min(os.cpu_count() or 1, -(-len(found) // FEW))
         with _workers(rules, exercises, count, scheduler) as grading:
             for job, outcome in grading.grade(work.jobs(found)):
@@ -131,8 +134,13 @@ def check_notebook(
         raise ValueError(f"{path}: {error}") from None
     stem = submission.exercise.stem
     grader = Grader(Rules(secrets.randbits(48)), exercises=[submission.exercise])
+    weights: dict[str, bytes | str] = {}
+    for name, task in submission.exercise.tasks.items():
+        file = path.with_name(f"{name}{SUFFIX}")
+        if isinstance(task, Artifact) and file.is_file():
+            weights[name] = file.read_bytes()
     with contextlib.closing(grader):
-        reports = grader.grade(stem, submission.answers).reports
+        reports = grader.grade(stem, submission.answers, weights).reports
     earned = sum(report.points for report in reports)
     possible = sum(report.max_points for report in reports)
     lines = [*map(str, reports), *submission.notes]
@@ -155,129 +163,3 @@ def _workers(
     else:
         with contextlib.closing(Grader(rules, exercises=exercises)) as grader:
             yield InProcess(grader)
-
-
-class _Class:
-    """Turns what was found into jobs, and what came of them into records."""
-
-    def __init__(
-        self,
-        results: Results,
-        rules: Rules,
-        exercises: Sequence[Exercise],
-        told: Progress,
-    ) -> None:
-        self._results, self._rules = results, rules
-        self._exercises, self._told = exercises, told
-        self._course = course_digest(rules.hidden)
-        self._waiting: dict[str, list[Record]] = {}  # for answers on their way
-        self._graded: dict[str, str] = {}  # answers to the label of their first record
-
-    def jobs(self, found: Iterable[Found]) -> Iterator[Job]:
-        """Yield what must be run, and settle everything else at once."""
-        for one in found:
-            record = self._blank(one)
-            try:
-                data = content(one)
-                record |= self._identity(data)
-                if self._settled(record):
-                    continue
-                submission = extract(data, self._exercises, is_script=is_script(one))
-            except UnreadableError as error:
-                self._keep({**record, "reason": str(error)})
-                continue
-            self._fill(record, submission)
-            digest = record["answers"]
-            if digest in self._waiting:
-                self._waiting[digest].append(record)
-            elif digest in self._graded:
-                self._keep(record | self._outcome_of(self._graded[digest]))
-            else:
-                self._waiting[digest] = [record]
-                yield Job(digest, record["exercise"], submission.answers)
-
-    def done(self, job: Job, outcome: Graded | BaseException) -> None:
-        """Keep the records of all who gave these answers."""
-        for record in self._waiting.pop(job.name):
-            if isinstance(outcome, Graded):
-                self._graded.setdefault(job.name, record["submission"])
-                self._keep(record | _outcome(outcome))
-            else:  # ours or the machine's fault: the next run tries it again
-                text = f"the grader failed: {type(outcome).__name__}: {outcome}"
-                failed = {"status": "error", "reason": text[:500], "key": ""}
-                self._keep(record | failed)
-
-    def _blank(self, one: Found) -> Record:
-        """Return the record of a submission of which nothing is known yet."""
-        return {
-            "format": FORMAT,
-            "submission": one.label,
-            "student": one.student,
-            "submitted": one.submitted.isoformat() if one.submitted else "",
-            "sha256": "",
-            "key": "",
-            "status": "unreadable",
-            "reason": "",
-            "exercise": "",
-            "answers": "",
-            "sources": {},
-            "points": 0,
-            "max_points": 0,
-            "seed": self._rules.seed,
-            "isolation": "",
-            "seconds": 0.0,
-            "notes": ["The course site marked it as late."] if one.late else [],
-            "reports": [],
-        }
-
-    def _identity(self, data: bytes) -> Record:
-        """Return what tells whether this file was graded by these rules before."""
-        digest = hashlib.sha256(data).hexdigest()
-        key = hashlib.sha256(f"{digest} {self._rules} {self._course}".encode())
-        return {"sha256": digest, "key": key.hexdigest()}
-
-    def _settled(self, record: Record) -> bool:
-        """Whether an earlier run has graded it."""
-        earlier = self._results.find(record["submission"])
-        if earlier is None or earlier.get("key") != record["key"]:
-            return False
-        if earlier["status"] == "graded":
-            self._graded.setdefault(earlier["answers"], earlier["submission"])
-        self._told.step(failed=earlier["status"] != "graded")
-        return True
-
-    def _fill(self, record: Record, submission: Submission) -> None:
-        exercise, answers = submission.exercise, submission.answers
-        record["exercise"] = exercise.stem
-        record["answers"] = answers_digest(exercise.stem, answers)
-        record["sources"] = dict(answers)
-        record["max_points"] = sum(task.points for task in exercise.tasks.values())
-        record["notes"] += submission.notes
-
-    def _outcome_of(self, label: str) -> Record:
-        """Return what the same answers got before."""
-        earlier = self._results.find(label)
-        if earlier is None:
-            raise ValueError(f"the result of {label} is gone; start again")
-        return {name: earlier[name] for name in _OUTCOME}
-
-    def _keep(self, record: Record) -> None:
-        self._results.keep(record)
-        self._told.step(failed=record["status"] != "graded")
-
-
-_OUTCOME = ("status", "reason", "points", "isolation", "seconds", "reports")
-
-
-def _outcome(graded: Graded) -> Record:
-    """Return what a record says of answers that were run and judged."""
-    reports = graded.reports
-    right = sum(report.passed for report in reports)
-    return {
-        "status": "graded",
-        "reason": f"{right} of {len(reports)} answers are right",
-        "points": sum(report.points for report in reports),
-        "isolation": graded.isolation,
-        "seconds": graded.seconds,
-        "reports": [report.to_dict() for report in reports],
-    }

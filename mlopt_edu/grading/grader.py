@@ -14,16 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlopt_edu.checks import Report
+from mlopt_edu.checks import Artifact, Report
 from mlopt_edu.checks._answer import Answer
 from mlopt_edu.checks._key import AnswerKey
 
 from . import wire
+from .artifact import judge_weights
 from .exercise import Exercise, course_exercises
 from .hidden import judge_hidden, load_hidden
 from .process import Limits
 from .warm import Warm
 
+Weights = Mapping[str, bytes | str]  # content by task, or why it cannot be read
 NO_ANSWER = Answer(status="missing", error="the notebook has no answer to it")
 
 
@@ -86,28 +88,34 @@ class Grader:
         self._one_at_a_time = threading.Lock()
         self._drawn = functools.cache(self._draw)
 
-    def grade(self, stem: str, answers: Mapping[str, str]) -> Graded:
+    def grade(
+        self, stem: str, answers: Mapping[str, str], weights: Weights | None = None
+    ) -> Graded:
         """Run and judge the answers to one exercise.
 
         Args:
             stem: Name of the exercise.
             answers: Source by task name, in the order of the notebook.
+            weights: For tasks that ask for a file of weights what was handed in.
         """
         exercise = self._exercises[stem]
+        handed = weights or {}
         with self._one_at_a_time:
             keys, inputs = self._drawn(stem)
             start = time.monotonic()
-            given = self._warm.answer(stem, answers, exercise.tasks, inputs)
+            programs = {name: text for name, text in answers.items() if name in keys}
+            given = self._warm.answer(stem, programs, exercise.tasks, inputs)
             seconds = time.monotonic() - start
-        reports = tuple(
-            judge_hidden(
-                key,
-                given.get(name, [NO_ANSWER] * len(key.cases)),
-                source=answers.get(name, ""),
-            )
-            for name, key in keys.items()
-        )
-        return Graded(reports, round(seconds, 3), self._warm.isolation)
+        reports = []
+        for name, task in exercise.tasks.items():
+            if isinstance(task, Artifact):
+                seed = self._rules.seed
+                reports.append(judge_weights(task, handed.get(name), seed=seed))
+                continue
+            answered = given.get(name, [NO_ANSWER] * len(keys[name].cases))
+            source = answers.get(name, "")
+            reports.append(judge_hidden(keys[name], answered, source=source))
+        return Graded(tuple(reports), round(seconds, 3), self._warm.isolation)
 
     def close(self) -> None:
         """End the answer process and all that it started."""
@@ -117,7 +125,11 @@ class Grader:
         """Get ready for an exercise: draw its cases and encode their inputs, once."""
         tasks = self._exercises[stem].tasks
         self._warm.answer(stem, {}, tasks, {})  # its start is no submission's time
-        keys = {n: AnswerKey(t, t.cases(self._rules.seed)) for n, t in tasks.items()}
+        keys = {
+            name: AnswerKey(task, task.cases(self._rules.seed))
+            for name, task in tasks.items()
+            if not isinstance(task, Artifact)  # nothing of it is run
+        }
         inputs: dict[str, list[object]] = {
             name: [wire.encode(dict(case.inputs)) for case in key.cases]
             for name, key in keys.items()
@@ -130,9 +142,11 @@ def _grader(rules: Rules) -> Grader:
     return Grader(rules)
 
 
-def grade_answers(rules: Rules, stem: str, answers: Mapping[str, str]) -> Graded:
+def grade_answers(
+    rules: Rules, stem: str, answers: Mapping[str, str], weights: Weights
+) -> Graded:
     """Grade in a worker: it keeps its grader from one submission to the next."""
-    return _grader(rules).grade(stem, answers)
+    return _grader(rules).grade(stem, answers, weights)
 
 
 @functools.cache
@@ -149,7 +163,13 @@ def course_digest(hidden: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def answers_digest(stem: str, answers: Mapping[str, str]) -> str:
+def answers_digest(
+    stem: str, answers: Mapping[str, str], weights: Weights | None = None
+) -> str:
     """Return what two submissions share if they give the same answers in one order."""
-    text = json.dumps([stem, list(answers.items())])
+    files = {
+        name: hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else data
+        for name, data in (weights or {}).items()
+    }
+    text = json.dumps([stem, list(answers.items()), files])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,12 +9,16 @@ import base64
 import bisect
 import hashlib
 import hmac
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from .document import document, figure, table
+from .notebook import write_atomically
+from .results import MARKER, read_record
 from .table import as_csv
 
 SHORTEST = 16  # bytes of a secret
@@ -203,6 +207,47 @@ def leaderboard(
         lines.append(Line(student, name, rank, ranked and tuple(own) in front, metrics))
     lines.sort(key=lambda one: (*(-part for part in merit(one.metrics)), one.name))
     return Leaderboard(task, by, cost, lines)
+
+
+def write_leaderboard(
+    results: Path, task: str, *, by: str = "accuracy", real_names: bool = False
+) -> Path:
+    """Write the leaderboard of a graded class as a page and as a table.
+
+    The secret of the pseudonyms is drawn once and kept in the folder, for its owner
+    alone to read: graded again there, everyone has the same name.
+
+    Args:
+        results: Folder that `grade_folder` wrote.
+        task: Name of an artifact task.
+        by: The metric that ranks: "accuracy", "bytes" or "macs".
+        real_names: Whether students are shown by name.
+
+    Returns:
+        The page, `leaderboard_TASK.html` in that folder, with a CSV beside it.
+
+    Raises:
+        ValueError: If it is no such folder, or nobody has a result of the task.
+    """
+    if not (results / MARKER).is_file():
+        raise ValueError(f"{results} must be a folder of results, as mlopt grade makes")
+    secret = results / ".leaderboard_secret"
+    if not secret.exists():
+        write_atomically(secret, secrets.token_hex(32))
+        secret.chmod(0o600)
+    records = map(read_record, sorted((results / "results").rglob("*.json")))
+    board = leaderboard(
+        filter(None, records), task=task, secret=secret.read_bytes(),
+        by=by, real_names=real_names,
+    )  # fmt: skip
+    if not board.lines:
+        raise ValueError(
+            f"task must be one that was answered by weights with {by}, got {task!r}"
+        )
+    page = results / f"leaderboard_{task}.html"
+    write_atomically(page.with_suffix(".csv"), board.csv())
+    write_atomically(page, board.html())
+    return page
 
 
 def pseudonyms(students: Iterable[str], secret: bytes) -> dict[str, str]:

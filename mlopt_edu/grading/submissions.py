@@ -11,6 +11,7 @@ there it is the copy that jupytext keeps.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,8 +22,9 @@ from .labels import safe, unique
 from .listing import File, is_submission, list_files, read_listed
 from .owner import METADATA, TIMESTAMP, Owner, gradescope, owner_by_convention, time_of
 from .untrusted import UnreadableError
+from .weights import SUFFIX
 
-Owned = tuple[File, Owner, datetime | None]
+Owned = tuple[File, Owner, datetime | None, tuple[File, ...]]
 Records = dict[str, tuple[list[Owner], datetime | None]]  # by Gradescope's folders
 Stamps = dict[tuple[str, ...], datetime | None]  # by nbgrader's folders
 
@@ -40,6 +42,7 @@ class Found:
         problem: Why it cannot be graded, or "".
         user_id: How the system that exported it knows the learner, or "".
         late: Whether that system says that it came late.
+        weights: The learner's files of weights, the nearest first.
     """
 
     label: str
@@ -50,6 +53,7 @@ class Found:
     problem: str = ""
     user_id: str = ""
     late: bool = False
+    weights: tuple[File, ...] = ()
 
 
 def find(given: Path, out: Path | None = None) -> list[Found]:
@@ -78,6 +82,23 @@ def content(found: Found) -> bytes:
     if found.problem:
         raise UnreadableError(found.problem)
     return read_listed(found.path, found.member)
+
+
+def handed_weights(found: Found, name: str) -> bytes | None:
+    """Return the learner's file `NAME.safetensors`, or None if there is none.
+
+    Canvas puts the learner in front of a file's name, and a number behind it.
+
+    Raises:
+        UnreadableError: If it is too large, or cannot be read.
+    """
+    wanted = re.compile(rf"(.*_)?{re.escape(name)}(-\d+)?{re.escape(SUFFIX)}")
+    for file in found.weights:
+        if wanted.fullmatch(file.parts[-1]):
+            if file.problem:
+                raise UnreadableError(file.problem)
+            return read_listed(file.path, file.member)
+    return None
 
 
 def _inside(files: list[File]) -> list[File]:
@@ -128,7 +149,13 @@ def _owned(files: list[File]) -> Iterator[Owned]:
     for group, own in groups.items():
         for file in _handed_in(own):
             for owner in group:
-                yield file, owner, times.get(file.parts)
+                yield file, owner, times.get(file.parts), _weights(own, file)
+
+
+def _weights(own: Sequence[File], notebook: File) -> tuple[File, ...]:
+    """Return the files of weights among a learner's, those beside a notebook first."""
+    found = [file for file in own if file.parts[-1].endswith(SUFFIX)]
+    return tuple(sorted(found, key=lambda f: f.parts[:-1] != notebook.parts[:-1]))
 
 
 def _is_stamp(file: File) -> bool:
@@ -195,8 +222,8 @@ def _labelled(owned: list[Owned]) -> list[Found]:
         owned, key=lambda one: ([*map(os.fsencode, one[0].parts)], one[1].student)
     )
     labels = unique(
-        [_label(file.parts or (file.path.name,)) for file, _, _ in owned],
-        ["/".join((*file.parts, owner.student)) for file, owner, _ in owned],
+        [_label(file.parts or (file.path.name,)) for file, *_ in owned],
+        ["/".join((*file.parts, owner.student)) for file, owner, *_ in owned],
     )
     return [
         Found(
@@ -208,8 +235,9 @@ def _labelled(owned: list[Owned]) -> list[Found]:
             file.problem,
             owner.user_id,
             owner.late,
+            weights,
         )
-        for name, (file, owner, time) in zip(labels, owned, strict=True)
+        for name, (file, owner, time, weights) in zip(labels, owned, strict=True)
     ]
 
 

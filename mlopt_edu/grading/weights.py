@@ -8,11 +8,8 @@ names, types and shapes, and that they cover the numbers exactly, without overla
 
 import json
 import math
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,36 +45,6 @@ class Weights:
     size: int
 
 
-def read_file(path: Path, *, max_bytes: int) -> bytes | None:
-    """Return the content of a plain file, or None if there is no such file.
-
-    Raises:
-        WeightsError: If it is no plain file, or larger than `max_bytes`.
-    """
-    # Not through a link, and without waiting for a named pipe to be written.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    if path.is_symlink():
-        raise WeightsError(f"{path.name} must be a file and is a symbolic link")
-    try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise WeightsError(f"{path.name} must be a file")
-            if found.st_size > max_bytes:
-                raise WeightsError(too_large(found.st_size, max_bytes))
-            return file.read(max_bytes + 1)[: max_bytes + 1]
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise WeightsError(f"{path.name} cannot be read: {reason}") from None
-
-
-def too_large(size: int, max_bytes: int) -> str:
-    """Say that a file is above its budget."""
-    return f"the file must have at most {max_bytes:,} bytes, got {size:,}"
-
-
 def parse_weights(data: bytes, *, max_bytes: int) -> Weights:
     """Return the tensors of a safetensors file.
 
@@ -90,7 +57,9 @@ def parse_weights(data: bytes, *, max_bytes: int) -> Weights:
         ModuleNotFoundError: If safetensors is not installed.
     """
     if len(data) > max_bytes:
-        raise WeightsError(too_large(len(data), max_bytes))
+        raise WeightsError(
+            f"the file must have at most {max_bytes:,} bytes, got {len(data):,}"
+        )
     metadata = _checked_header(data)
     from safetensors import SafetensorError
     from safetensors.torch import load

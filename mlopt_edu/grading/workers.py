@@ -19,22 +19,23 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from .grader import Graded, Grader, Rules, course_digest, grade_answers
+from .grader import Graded, Grader, Rules, Weights, course_digest, grade_answers
 
 AHEAD = 4  # submissions on their way to each worker: none idles, few lie in memory
 
 
 @dataclass(frozen=True)
 class Job:
-    """Answers to one exercise; `name` says whose."""
+    """Answers to one exercise, and files of weights; `name` says whose."""
 
     name: str
     stem: str
     answers: Mapping[str, str]
+    weights: Weights = field(default_factory=dict)
 
 
 Result = tuple[Job, Graded | BaseException]
@@ -57,7 +58,7 @@ class InProcess:
         """Yield each job with its result, in order."""
         for job in jobs:
             try:
-                yield job, self._grader.grade(job.stem, job.answers)
+                yield job, self._grader.grade(job.stem, job.answers, job.weights)
             except Exception as error:  # the grader's fault; the class goes on
                 yield job, error
 
@@ -108,7 +109,8 @@ class Pool:
             executor.shutdown(wait=False)
 
     def _submit(self, executor: Executor, job: Job) -> "Future[Graded]":
-        return executor.submit(grade_answers, self._rules, job.stem, dict(job.answers))
+        answers, weights = dict(job.answers), dict(job.weights)
+        return executor.submit(grade_answers, self._rules, job.stem, answers, weights)
 
 
 def on_cores(rules: Rules, count: int) -> Pool:

@@ -1,8 +1,11 @@
 """Weights as answers: read safely, judged on hidden data, scored by levels."""
 
+import io
 import json
 import os
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
+from mlopt_edu import cli
 from mlopt_edu.checks import Artifact
-from mlopt_edu.grading.artifact import judge_beside, judge_weights
+from mlopt_edu.grading.artifact import judge_weights
+from mlopt_edu.grading.exercise import Exercise
+from mlopt_edu.grading.grade import check_notebook, grade_folder
+from mlopt_edu.grading.leaderboard import write_leaderboard
 from mlopt_edu.grading.weights import WeightsError, parse_weights
 
 MAX = 4000
@@ -189,34 +196,125 @@ def test_a_pickle_is_no_answer(task: Artifact, tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return (os.mkdir, (str(tmp_path / "owned"),))
 
-    torch.save({"weight": Touch()}, tmp_path / "capstone.safetensors")
-    report = judge_beside(task, tmp_path / "ada.ipynb", seed=3)
+    file = tmp_path / "capstone.safetensors"
+    torch.save({"weight": Touch()}, file)
+    report = judge_weights(task, file.read_bytes(), seed=3)
     assert report.status == "wrong"
     assert "not a safetensors file" in report.message
     assert not (tmp_path / "owned").exists()
 
 
-def test_the_file_lies_beside_the_notebook(task: Artifact, tmp_path: Path) -> None:
-    notebook, file = tmp_path / "92_capstone.ipynb", tmp_path / "capstone.safetensors"
-    report = judge_beside(task, notebook, seed=3)
-    assert (report.status, report.points) == ("missing", 0)
-    assert "no file capstone.safetensors" in report.message
+# In a class: the file lies beside the notebook.
+
+
+@pytest.fixture
+def capstone(task: Artifact, exercise: Exercise) -> Exercise:
+    """The small exercise, which now asks for weights too."""
+    return replace(exercise, tasks={**exercise.tasks, "capstone": task})
+
+
+@pytest.fixture
+def grade(tmp_path: Path, capstone: Exercise) -> Callable[..., dict[str, Any]]:
+    """Return a function that grades the class and returns the records by label."""
+
+    def run(**options: Any) -> dict[str, Any]:
+        options = {"seed": 3, "exercises": [capstone], "progress": io.StringIO()}
+        out = grade_folder(tmp_path / "class", out=tmp_path / "out", **options)
+        records = map(json.loads, map(Path.read_text, out.glob("results/**/*.json")))
+        return {record["submission"]: record for record in records}
+
+    return run
+
+
+def of_capstone(record: dict[str, Any]) -> dict[str, Any]:
+    (report,) = (one for one in record["reports"] if one["task"] == "capstone")
+    return dict(report)
+
+
+BAD = save({"weight": -SIDES, "bias": torch.zeros(2)})
+
+
+def test_weights_lie_beside_the_notebook(submit: Any, grade: Any) -> None:
+    """The answers of all are the same, and the weights are not."""
+    folder = submit("ada").parent
+
+    def own(name: str) -> Path:
+        (folder / name).mkdir()
+        submit("ada").rename(folder / name / "91_small.ipynb")
+        return folder / name / "capstone.safetensors"
+
+    own("ada").write_bytes(save(GOOD))
+    own("bob").write_bytes(BAD)
+    own("eva")
+    own("kim").write_bytes(bytes(MAX + 1))
+    link = own("max")
+    link.symlink_to(folder / "ada" / "capstone.safetensors")
+    os.mkfifo(own("zoe"))
+    records = grade()
+    seen = {label[:3]: of_capstone(record) for label, record in records.items()}
+    assert [seen[name]["points"] for name in sorted(seen)] == [5, 0, 0, 0, 0, 0]
+    assert "On hidden data 9" in seen["ada"]["message"]
+    assert "On hidden data" in seen["bob"]["message"]
+    assert seen["eva"]["status"] == "missing"
+    assert "at most 4,000 bytes, got 4,001" in seen["kim"]["message"]
+    assert "symbolic link" in seen["max"]["message"]
+    assert "not a file" in seen["zoe"]["message"]
+    assert len({record["points"] for record in records.values()}) == 2
+
+
+def test_weights_as_canvas_exports_them(submit: Any, grade: Any) -> None:
+    folder = submit("ada_1001_5001_91_small").parent
+    (folder / "ada_1001_5002_capstone-1.safetensors").write_bytes(save(GOOD))
+    submit("bob_1002_5003_91_small")
+    records = {one["student"]: of_capstone(one) for one in grade().values()}
+    assert sorted(report["points"] for report in records.values()) == [0, 5]
+
+
+def test_new_weights_are_graded_again(submit: Any, grade: Any) -> None:
+    file = submit("ada").with_name("ada_capstone.safetensors")
+    folder = file.parent / "ada"
+    folder.mkdir()
+    submit("ada").rename(folder / "91_small.ipynb")
+    file = folder / "capstone.safetensors"
+    file.write_bytes(BAD)
+    (before,) = grade().values()
     file.write_bytes(save(GOOD))
-    assert judge_beside(task, notebook, seed=3).points == 5
-    file.write_bytes(bytes(MAX + 1))
-    assert (
-        "at most 4,000 bytes, got 4,001" in judge_beside(task, notebook, seed=3).message
-    )
-    file.rename(tmp_path / "elsewhere")
-    file.symlink_to(tmp_path / "elsewhere")
-    assert "is a symbolic link" in judge_beside(task, notebook, seed=3).message
-    file.unlink()
-    os.mkfifo(file)
-    assert "must be a file" in judge_beside(task, notebook, seed=3).message
-    file.unlink()
-    file.mkdir()
-    report = judge_beside(task, notebook, seed=3)
-    assert (report.status, report.points) == ("wrong", 0)
+    (after,) = grade().values()
+    assert (of_capstone(before)["points"], of_capstone(after)["points"]) == (0, 5)
+
+
+def test_the_class_has_a_leaderboard(submit: Any, grade: Any, tmp_path: Path) -> None:
+    folder = submit("ada_1001_5001_91_small").parent
+    (folder / "ada_1001_5002_capstone.safetensors").write_bytes(save(GOOD))
+    submit("bob_1002_5003_91_small")
+    (folder / "bob_1002_5004_capstone.safetensors").write_bytes(BAD)
+    submit("eva_1003_5005_91_small")
+    grade()
+    page = write_leaderboard(tmp_path / "out", "capstone")
+    table = page.with_suffix(".csv").read_text("utf-8")
+    rows = [line.split(",") for line in table.splitlines()]
+    assert [row[0] for row in rows] == ["rank", "1", "2"]
+    assert not {"ada", "bob", "eva"} & {row[1] for row in rows}
+    write_leaderboard(tmp_path / "out", "capstone")
+    assert page.with_suffix(".csv").read_text("utf-8") == table  # the same names
+    words = ["leaderboard", str(tmp_path / "out"), "--task", "capstone", "--names"]
+    assert cli.main(words) == 0
+    assert "ada" in page.with_suffix(".csv").read_text("utf-8")
+    assert (tmp_path / "out/.leaderboard_secret").stat().st_mode & 0o77 == 0
+    with pytest.raises(ValueError, match="answered by weights with accuracy, got 'x'"):
+        write_leaderboard(tmp_path / "out", "x")
+
+
+def test_one_notebook_is_checked_with_its_weights(
+    submit: Any, capstone: Exercise
+) -> None:
+    path = submit("ada")
+    path.with_name("capstone.safetensors").write_bytes(save(GOOD))
+    text, _ = check_notebook(path, exercises=[capstone])
+    assert "capstone: 5 of 5 points" in text
+
+
+# Tasks that cannot be.
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     grade = Grader.grade
 
-    def counted(self: Grader, stem: str, answers: Any) -> Graded:
+    def counted(self: Grader, stem: str, answers: Any, weights: Any) -> Graded:
         seen.append(answers["double"])
-        return grade(self, stem, answers)
+        return grade(self, stem, answers, weights)
 
     monkeypatch.setattr(Grader, "grade", counted)
     return seen

@@ -17,6 +17,7 @@ COMMANDS = [
     "release",
     "grade",
     "report",
+    "leaderboard",
     "hidden",
     "gradebook",
     "doctor",

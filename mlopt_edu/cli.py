@@ -186,6 +186,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
 
 def _no_command(word: str, names: list[str]) -> str:
+    if word in ("record", "regrade", "history", "export"):
+        return f"there is no command {word!r}; did you mean 'gradebook {word}'?"
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
     return f"there is no command {word!r}; {advice}"

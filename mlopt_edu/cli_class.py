@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlopt_edu.grading.gradebook import Gradebook
+    from mlopt_edu.grading.gradebook import Gradebook, Policies
 
 FAILED = 1
 
@@ -51,6 +51,7 @@ def _add_grade(sub: argparse.ArgumentParser) -> None:
     option("--out", Path, "DIR", "where results go (FOLDER/graded)", None)
     option("--seed", int, "N", "seed of the hidden cases (random)", None)
     option("--hidden", Path, "DIR", "your folder of hidden checks and seed", None)
+    option("--students", Path, "FILE", "names and times as CSV", None)
     option("--note", Path, "FILE", "text for the end of each student's page", None)
     time = "time limit for one submission (%(default)s)"
     option("--seconds", float, "S", time, 60.0)
@@ -78,6 +79,7 @@ def _grade(options: argparse.Namespace) -> int:
             out=options.out,
             seed=options.seed,
             hidden=options.hidden,
+            students=options.students,
             note=note,
             seconds=options.seconds,
             memory_mb=options.memory,
@@ -247,10 +249,18 @@ def _history(options: argparse.Namespace) -> int:
     return 0
 
 
-def _policies(options: argparse.Namespace) -> Any:
+def _policies(options: argparse.Namespace, book: "Gradebook") -> "Policies | None":
+    """Read the policies, and say whose extensions are nobody's."""
     from mlopt_edu.grading.gradebook import read_policies
+    from mlopt_edu.grading.gradebook.read import unknown_students
 
-    return read_policies(options.policies) if options.policies else None
+    if not options.policies:
+        return None
+    policies = read_policies(options.policies)
+    for stem, policy in policies.by_exercise.items():
+        for sentence in unknown_students(book, policy.extensions):
+            print(f"An extension of {stem}: {sentence}")
+    return policies
 
 
 def _csv(options: argparse.Namespace) -> int:
@@ -260,7 +270,7 @@ def _csv(options: argparse.Namespace) -> int:
         write_csv(
             book,
             Path(options.target),
-            policies=_policies(options),
+            policies=_policies(options, book),
             details=options.details,
         )
     return 0
@@ -276,7 +286,7 @@ def _canvas(options: argparse.Namespace) -> int:
             Path(options.target),
             exported=options.fill,
             columns={stem: header for stem, _, header in pairs},
-            policies=_policies(options),
+            policies=_policies(options, book),
         )
     return _told(problems)
 
@@ -290,7 +300,7 @@ def _moodle(options: argparse.Namespace) -> int:
             Path(options.target),
             worksheet=options.worksheet,
             exercise=options.exercise,
-            policies=_policies(options),
+            policies=_policies(options, book),
         )
     return _told(problems)
 
@@ -309,7 +319,10 @@ def _nbgrader(options: argparse.Namespace) -> int:
 
     with _book(options) as book:
         count = write_nbgrader(
-            book, options.target, course=options.course, policies=_policies(options)
+            book,
+            options.target,
+            course=options.course,
+            policies=_policies(options, book),
         )
     print(f"{count} grades are in {options.target}.")
     return 0

@@ -70,6 +70,7 @@ def test_every_command_has_help(capsys, command):
     [
         ("grad", "there is no command 'grad'; did you mean 'grade'?"),
         ("docter", "there is no command 'docter'; did you mean 'doctor'?"),
+        ("record", "there is no command 'record'; did you mean 'gradebook record'?"),
         ("xyz", f"there is no command 'xyz'; there are {', '.join(COMMANDS)}"),
     ],
 )

@@ -50,7 +50,7 @@ class Batch:
             try:
                 data = content(one)
                 weights = self._weights(one)
-                record |= self._identity(data, weights)
+                record |= self._identity(one, data, weights)
                 if self._settled(record):
                     continue
                 submission = extract(data, self._exercises, is_script=is_script(one))
@@ -118,11 +118,13 @@ class Batch:
                     found |= {} if data is None else {task.name: data}
         return found
 
-    def _identity(self, data: bytes, weights: Weights) -> Record:
+    def _identity(self, one: Found, data: bytes, weights: Weights) -> Record:
         """Return what tells whether these files were graded by these rules before."""
         digest = hashlib.sha256(data).hexdigest()
         handed = answers_digest("", {}, weights) if weights else ""
-        key = hashlib.sha256(f"{digest} {handed} {self._rules} {self._course}".encode())
+        who = f"{one.student} {one.submitted}"
+        said = f"{digest} {handed} {who} {self._rules} {self._course}"
+        key = hashlib.sha256(said.encode("utf-8", "surrogatepass"))
         return {"sha256": digest, "key": key.hexdigest()}
 
     def _settled(self, record: Record) -> bool:

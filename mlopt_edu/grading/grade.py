@@ -24,6 +24,7 @@ from .process import Limits
 from .progress import Progress
 from .results import Results
 from .sandbox import choose
+from .students import read_students, with_students
 from .submissions import find
 from .untrusted import UnreadableError
 from .weights import SUFFIX
@@ -38,6 +39,7 @@ def grade_folder(
     out: Path | None = None,
     seed: int | None = None,
     hidden: Path | None = None,
+    students: Path | None = None,
     note: str = "",
     seconds: float = 60.0,
     memory_mb: int = 2048,
@@ -60,6 +62,7 @@ def grade_folder(
         seed: Seed of the hidden cases. When None that of the earlier results, else
             drawn; it is written in the results.
         hidden: The instructor's folder of hidden checks, which has a seed of its own.
+        students: A table of names and times that the files do not say (`students`).
         note: Plain text for the end of each student's page.
         seconds: Wall time for one submission.
         memory_mb: Memory for one submission, in megabytes.
@@ -93,7 +96,8 @@ def grade_folder(
     beside = folder.with_name(f"{folder.stem}_graded")
     target = out or (folder / "graded" if folder.is_dir() else beside)
     opened = Results(target, folder, note=note)
-    found = find(folder, target)
+    known_students = read_students(students) if students else {}
+    found = with_students(find(folder, target), known_students)
     confined = choose(isolation, allow_weak=allow_weak_isolation)
     with opened as results:
         known = course_exercises() if exercises is None else exercises

@@ -73,6 +73,15 @@ def test_a_mended_check_changes_one_task_and_says_why(
     assert main(["gradebook", "history", "--student", "bo", *book]) == 2
     assert "did you mean 'bob'?" in capsys.readouterr().err
     table = tmp_path / "grades.csv"
+    policies = tmp_path / "policies.toml"
+    policies.write_text(
+        "[exercises.01_gradient_descent]\ndue = 2026-11-13T23:59:00Z\n"
+        "[exercises.01_gradient_descent.extensions]\nbo = 2026-11-15T23:59:00Z\n"
+    )
+    words = ["export", "csv", str(table), "--policies", str(policies)]
+    assert main(["gradebook", *words, *book]) == 0
+    sentence = "there is no student 'bo' in the gradebook; did you mean 'bob'?"
+    assert sentence in capsys.readouterr().out
     assert main(["gradebook", "export", "csv", str(table), *book]) == 0
     assert "bob,7" in table.read_text("utf-8")
 

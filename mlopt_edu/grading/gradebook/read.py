@@ -1,7 +1,7 @@
 """Reads a gradebook: every attempt with the scores that count, and its history."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,7 +114,8 @@ def history(book: Gradebook, *, student: str | None = None) -> list[Change]:
         query = query.where(Student.name == student)
     with book.reading() as connection:
         if student is not None:
-            _check_name(student, list(connection.scalars(select(Student.name))))
+            known = connection.scalars(select(Student.name)).all()
+            _check_name("student", student, known)
         return [
             Change(
                 at=datetime.fromisoformat(row.at),
@@ -130,11 +131,33 @@ def history(book: Gradebook, *, student: str | None = None) -> list[Change]:
         ]
 
 
-def _check_name(student: str, known: list[str]) -> None:
-    if student not in known:
-        near = difflib.get_close_matches(student, known, n=1, cutoff=0.4)
-        advice = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"there is no student {student!r} in the gradebook{advice}")
+def check_task(book: Gradebook, task: str) -> None:
+    """Check that the gradebook has scores of a task.
+
+    Raises:
+        ValueError: If it has none; suggests the nearest name.
+    """
+    with book.reading() as connection:
+        known = connection.scalars(select(Score.task).distinct()).all()
+    _check_name("task", task, known)
+
+
+def unknown_students(book: Gradebook, names: Iterable[str]) -> list[str]:
+    """Return a sentence for each name that no student in the gradebook has."""
+    with book.reading() as connection:
+        known = connection.scalars(select(Student.name)).all()
+    return [_no_such("student", name, known) for name in names if name not in known]
+
+
+def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ValueError(_no_such(kind, name, known))
+
+
+def _no_such(kind: str, name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    advice = f"; did you mean {near[0]!r}?" if near else ""
+    return f"there is no {kind} {name!r} in the gradebook{advice}"
 
 
 def _time(submitted: str) -> datetime | None:

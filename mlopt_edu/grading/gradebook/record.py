@@ -14,6 +14,7 @@ from typing import Any
 
 from .comparison import Comparison
 from .entry import Entry, entries, entry
+from .read import check_task
 from .store import Gradebook
 
 BATCH = 200  # records in one transaction: few enough to hold in memory
@@ -75,11 +76,13 @@ def regrade(
         by: Who does it; the user of this process when empty.
 
     Raises:
-        ValueError: If there is no reason, or `records` is no folder of results.
+        ValueError: If there is no reason, `records` is no folder of results, or the
+            gradebook has no such task.
         GradebookError: If the database fails; what was replaced until then stays.
     """
     if not why.strip():
         raise ValueError("why must say for what reason the task is graded again")
+    check_task(book, task)
     found: Iterator[Entry | str] = (
         entries(records)
         if isinstance(records, Path)

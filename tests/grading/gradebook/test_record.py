@@ -264,6 +264,9 @@ def test_regrade_says_what_it_cannot_do(book: Gradebook, results: Write) -> None
     assert len(attempts(book)) == 1
     with pytest.raises(ValueError, match="why must say"):
         regrade(book, [mended()], task="descend", why=" ")
+    sentence = "there is no task 'desend' in the gradebook; did you mean 'descend'"
+    with pytest.raises(ValueError, match=sentence):
+        regrade(book, [mended()], task="desend", why="mended")
 
 
 # The database.

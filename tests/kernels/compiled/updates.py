@@ -110,7 +110,6 @@ KERNELS: dict[str, Compiled] = {
     "fused_adamw float32": adamw("fp32", 64),
     "fused_adamw bfloat16": adamw("bf16", 128),
     "fused_lion float32": lion("fp32"),
-    "fused_lion bfloat16": lion("bf16"),
     "clip_grad_norm sum bfloat16": Compiled(
         f"{CLIP}_sum_of_squares_kernel",
         TABLE | {"like_ptr": "*bf16", "sums_ptr": "*fp32"},
@@ -150,6 +149,5 @@ KERNELS: dict[str, Compiled] = {
     ),
     "group_quantize 8 bits": quantize(8, False),
     "group_quantize 4 bits": quantize(4, True),
-    "group_quantize back from 8 bits": dequantize(8),
     "group_quantize back from 4 bits": dequantize(4),
 }

@@ -36,6 +36,8 @@ correlation between having it right and the points on the other tasks. Below {WE
 (with at least {ENOUGH} submissions) the task says little about who understood: its
 text may be unclear, or it asks for something else.</p>"""
 
+_TOO_FEW = f"<p>These are fewer than {ENOUGH} submissions: too few to say.</p>"
+
 
 def write_reports(
     results: Path, *, exercises: Sequence[Exercise] | None = None
@@ -90,6 +92,7 @@ def class_report(numbers: Mapping[str, Any]) -> str:
         _shares(numbers["tasks"]) if graded else "",
         _overview(numbers["tasks"]),
         _DISCRIMINATION,
+        _TOO_FEW if graded < ENOUGH else "",
         *(_task(task, graded) for task in numbers["tasks"]),
         _alike(numbers["alike"]),
         _ungraded(numbers["ungraded"]),

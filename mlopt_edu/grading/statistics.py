@@ -122,7 +122,7 @@ def _discrimination(right: Array, rest: Array) -> dict[str, Any]:
     if r is None:
         remark = _why_undefined(right)
     elif len(right) < ENOUGH:
-        remark = f"fewer than {ENOUGH} submissions: too few to say"
+        remark = ""  # the page says once that they are too few
     elif r < 0:
         remark = "those who are good at the other tasks get it wrong: look at it"
     elif r < WEAK:

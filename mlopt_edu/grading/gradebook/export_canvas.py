@@ -11,7 +11,7 @@ from pathlib import Path
 from mlopt_edu.grading.notebook import write_atomically
 from mlopt_edu.grading.table import as_csv
 
-from .policies import Grade, Policies, grades, number
+from .policies import Grade, Policies, grades, number, ungraded
 from .read import attempts
 from .roster import Sheet, letters
 from .store import Gradebook
@@ -42,14 +42,17 @@ def write_canvas(
         policies: Which attempt counts, and what coming late costs.
 
     Returns:
-        One sentence for each grade that found no place.
+        One sentence for each grade that found no place, and for each student whose
+        submissions nobody could read.
     """
-    given = grades(attempts(book), policies)
+    found = attempts(book)
+    given = grades(found, policies)
+    problems = ungraded(found, given)
     if exported is None:
         write_atomically(path, new_sheet(given, columns or {}))
-        return []
+        return problems
     sheet = Sheet(exported, keys=KEYS)
-    problems = fill_sheet(sheet, given, columns or {})
+    problems += fill_sheet(sheet, given, columns or {})
     write_atomically(path, sheet.text())
     return problems
 

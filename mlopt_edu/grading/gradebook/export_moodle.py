@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlopt_edu.grading.notebook import write_atomically
 
-from .policies import Grade, Policies, grades
+from .policies import Grade, Policies, grades, ungraded
 from .read import attempts
 from .roster import Sheet
 from .store import Gradebook
@@ -36,12 +36,14 @@ def write_moodle(
         policies: Which attempt counts, and what coming late costs.
 
     Returns:
-        One sentence for each grade that found no place.
+        One sentence for each grade that found no place, and for each student whose
+        submissions nobody could read.
 
     Raises:
         ValueError: If it is no such worksheet, or there are no grades.
     """
-    every = grades(attempts(book), policies)
+    found = attempts(book)
+    every = grades(found, policies)
     given = [one for one in every if one.exercise == exercise]
     if not given:
         known = ", ".join(sorted({one.exercise for one in every})) or "no exercise"
@@ -58,7 +60,7 @@ def write_moodle(
         )
     comments = sheet.column("Feedback comments")
     maximum = sheet.column("Maximum Grade")
-    problems = []
+    problems = ungraded(found, given)
     for one in given:
         row, why = sheet.row_of(one.student)
         if row is None:

@@ -181,6 +181,19 @@ def grades(
     return [replace(had, max_points=possible[had.exercise]) for had in found]
 
 
+def ungraded(attempts: Iterable[Attempted], given: Iterable[Grade]) -> list[str]:
+    """Return a sentence for each submission of which not even the exercise is known.
+
+    Who handed in something else that counts is left out.
+    """
+    have = {one.student for one in given}
+    return [
+        f"{one.student!r} has no grade: {one.label}: {one.reason}"
+        for one in attempts
+        if not one.exercise and one.student not in have
+    ]
+
+
 def grade(attempts: Sequence[Attempted], policy: Policy) -> Grade:
     """Return the grade from one student's attempts at one exercise, oldest first.
 

@@ -27,6 +27,7 @@ from .conftest import STEM, Write, make_record, make_report
 SECOND = "02_stochastic_gradients"
 FORMULA = '=HYPERLINK("http://x","y")'
 DUE = datetime(2026, 11, 13, 20, 30, tzinfo=UTC)  # half an hour before the records
+LOST = f"'{FORMULA}' has no grade: x.ipynb: @SUM(the file is empty)"
 LATE = Policies(by_exercise={STEM: Policy(due=DUE, percent_per_day=25)})
 
 
@@ -115,7 +116,7 @@ def test_canvas_gets_its_own_file_back_filled(book: Gradebook, tmp_path: Path) -
     )
     expected = CANVAS.replace('"A, B",=1+1,,,7.50', '"A, B",=1+1,1.5,4,7.50')
     assert expected.encode("utf-8-sig") == exported.read_bytes()
-    assert [f"canvas.csv: 'bob' has EX in {STEM}, which stays"] == said
+    assert [LOST, f"canvas.csv: 'bob' has EX in {STEM}, which stays"] == said
 
 
 def test_canvas_with_semicolons_has_decimal_commas(
@@ -128,6 +129,7 @@ def test_canvas_with_semicolons_has_decimal_commas(
     )
     exported.write_text(text)
     assert [
+        LOST,
         f"canvas.csv: no column is called {SECOND!r}; name the one that Canvas has for "
         "this exercise"
     ] == write_canvas(book, path, exported=exported, policies=LATE)
@@ -154,7 +156,7 @@ def test_canvas_what_found_no_place_is_said(
     exported = tmp_path / "canvas.csv"
     exported.write_text(f"Student,ID,{STEM} (1),{SECOND} (2)\n{rows}")
     path = tmp_path / "filled.csv"
-    assert [said] == write_canvas(book, path, exported=exported)
+    assert [LOST, said] == write_canvas(book, path, exported=exported)
     assert next(row[2:] for row in read(path) if row[0] == "ada") == ["2", "4"]
 
 
@@ -179,7 +181,7 @@ def test_canvas_refuses_another_file(
 
 def test_canvas_without_its_own_file(book: Gradebook, tmp_path: Path) -> None:
     path = tmp_path / "canvas.csv"
-    assert write_canvas(book, path, columns={STEM: "Exercise 1 (4711)"}) == []
+    assert write_canvas(book, path, columns={STEM: "Exercise 1 (4711)"}) == [LOST]
     head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
     assert [
         [*head, "Exercise 1 (4711)", SECOND],
@@ -203,6 +205,7 @@ def test_moodle_gets_its_worksheet_back_filled(book: Gradebook, tmp_path: Path) 
     )
     said = write_moodle(book, path, worksheet=worksheet, exercise=STEM, policies=LATE)
     assert said == [
+        LOST,
         "moodle.csv: 'bob' has another maximum grade in Moodle than 5; set the "
         "assignment's to 5"
     ]

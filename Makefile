@@ -37,6 +37,9 @@ bench: $(VENV)/all.stamp ## measure what benchmarks/ claims: hours
 	$(BIN)/python -m benchmarks.deep_compression
 	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.pretrained
+	$(BIN)/python -m benchmarks.threads
+	$(BIN)/python -m benchmarks.parallel --only local
+	$(BIN)/python -m benchmarks.grading --large 10000
 
 clean: ## remove what was built, not what you wrote
 	rm -rf $(VENV) build dist artifacts

@@ -18,6 +18,7 @@ FAILED, UNUSABLE = 1, 2
 
 _EXTRAS = {
     "anywidget": "widgets",
+    "cloudpickle": "widgets",
     "ipykernel": "widgets",
     "ipywidgets": "widgets",
     "jupyterlab": "widgets",

@@ -32,8 +32,9 @@ print(json.dumps(sorted(added - sys.stdlib_module_names)))
     return json.loads(done.stdout)
 
 
-def test_optim_loads_torch_and_nothing_heavier():
-    assert loads_beyond_torch("mlopt_edu.optim") == ["mlopt_edu"]
+def test_topics_load_torch_and_nothing_heavier():
+    topics = "mlopt_edu.optim, mlopt_edu.parallel"
+    assert loads_beyond_torch(topics) == ["mlopt_edu"]
 
 
 def test_what_is_heavier_would_be_seen():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from mlopt_edu.checks._answer import answer_cases
+from mlopt_edu.checks import _key
+from mlopt_edu.checks._answer import answer_case, call
 from mlopt_edu.checks._judge import judge
-from mlopt_edu.checks._key import AnswerKey
 
 # The tests run side by side: two threads each would wait for one another. What the
 # tests start reads the variable; this process has its torch already.
@@ -26,6 +26,20 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+# Files that take minutes, of which some wait for a browser: first, so that the last one
+# to run is a short one, and the other worker does not wait for it.
+SLOW = ("e2e/", "test_accessibility", "test_isolation", "test_class.py", "test_proof")
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        return next(
+            (i for i, name in enumerate(SLOW) if name in item.nodeid), len(SLOW)
+        )
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def repository():
     return Path(__file__).resolve().parents[1]
@@ -38,13 +52,25 @@ def _progress_of_tests(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def judged():
-    """Judge an answer on the cases of a seed: `judged(task, answer, seed)`."""
+def judged(monkeypatch):
+    """Judge an answer on the cases of a seed: `judged(task, answer, seed)`.
+
+    Only for programs that end: a thread to stop each would take half of the time.
+    """
+
+    def answer_at_once(answer, inputs, *, seconds):
+        return answer_case(
+            answer, inputs, seconds=seconds, caller=lambda f, args, _: call(f, args)
+        )
+
+    monkeypatch.setattr(_key, "answer_case", answer_at_once)
 
     def run(task, answer, seed):
         key = answer_key(task, seed)
-        inputs = [case.inputs for case in key.cases]
-        answers = answer_cases(answer, inputs, seconds=task.seconds)
+        answers = [
+            answer_at_once(answer, case.inputs, seconds=task.seconds)
+            for case in key.cases
+        ]
         return judge(key, answers)
 
     return run
@@ -53,7 +79,7 @@ def judged():
 @functools.lru_cache(maxsize=8)
 def answer_key(task, seed):
     """Return the key that many answers in a row are judged by."""
-    return AnswerKey(task, task.cases(seed))
+    return _key.AnswerKey(task, task.cases(seed))
 
 
 def give_up(missing):

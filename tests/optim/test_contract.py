@@ -227,7 +227,10 @@ def test_quadratic(make: Make):
     w = Parameter(torch.ones(3, dtype=torch.float64))
     curvature = torch.tensor([1.0, 3.0, 10.0], dtype=torch.float64)
     optimizer = make([w], problem="quadratic")
-    assert train(optimizer, lambda: (curvature * w.square()).sum() / 2, 500) < 0.07
+    for _ in range(500):
+        w.grad = curvature * w.detach()
+        optimizer.step()
+    assert (curvature * w.square()).sum() / 2 < 0.07
 
 
 @each_variant
@@ -248,7 +251,7 @@ def test_rosenbrock(make: Make):
 def test_small_net(make: Make):
     net, loss_of = small_net()
     before = loss_of().item()
-    assert train(make(net.parameters(), problem="net"), loss_of, 300) < before / 4
+    assert train(make(net.parameters(), problem="net"), loss_of, 100) < before / 4
 
 
 @each_variant

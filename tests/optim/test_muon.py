@@ -105,7 +105,7 @@ GRID = [
 @pytest.mark.parametrize("options", GRID, ids=str)
 def test_agrees_with_torch_in_double_precision(options, monkeypatch):
     # torch converts to bfloat16 for its iteration. Its code is run here with that one
-    # conversion replaced, so all 200 steps can be compared to the last digits.
+    # conversion replaced, so all 50 steps can be compared to the last digits.
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.clone())
     expected = by_optimizer(
         lambda params: torch.optim.Muon(params, 0.02, **options), shapes=MATRICES

@@ -93,7 +93,7 @@ PAPERS = [
 
 
 @pytest.mark.parametrize(("formula", "cls", "options"), PAPERS)
-def test_200_steps_of_the_paper(formula, cls, options):
+def test_50_steps_of_the_paper(formula, cls, options):
     actual = by_optimizer(lambda params: cls(params, **{"lr": LR} | options, eps=EPS))
     # The product of NAdam's momenta is kept in single precision, as in torch.
     rtol = 1e-6 if cls is optim.NAdam else 1e-9

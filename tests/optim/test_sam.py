@@ -47,7 +47,7 @@ def test_follows_algorithm_1_of_the_paper(rho):
     expected = [param.detach().numpy().copy() for param in params]
     velocities = [np.zeros_like(w) for w in expected]
     optimizer = SAM(torch.optim.SGD(params, lr=0.02, momentum=0.9), rho=rho)
-    for step in range(200):
+    for step in range(50):
         optimizer.step(lambda step=step: closure(step))
         grads = [slope(w, scale, step) for scale, w in enumerate(expected)]
         norm = np.sqrt(sum(np.sum(g**2) for g in grads))
@@ -66,7 +66,7 @@ def test_agrees_with_the_pytorch_optimizer_package(inner, rho):
     theirs, their_closure = problem()
     optimizer = SAM(inner(mine, lr=0.02), rho=rho)
     other = pytorch_optimizer.SAM(theirs, inner, rho=rho, lr=0.02)
-    for step in range(200):
+    for step in range(50):
         optimizer.step(lambda step=step: my_closure(step))
         # That package's step wants the first gradients computed before it.
         their_closure(step)

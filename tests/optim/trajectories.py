@@ -36,7 +36,7 @@ def by_optimizer(
     make: Callable[[list[Parameter]], Any],
     *,
     dtype: torch.dtype = torch.float64,
-    steps: int = 200,
+    steps: int = 50,
     shapes: Sequence[tuple[int, ...]] = SHAPES,
     finish: Callable[[Any], object] = lambda optimizer: None,
 ) -> list[np.ndarray]:
@@ -54,7 +54,7 @@ def by_optimizer(
 def by_formula(
     update: Callable[[np.ndarray, np.ndarray, dict[str, Any], int], np.ndarray],
     *,
-    steps: int = 200,
+    steps: int = 50,
     shapes: Sequence[tuple[int, ...]] = SHAPES,
 ) -> list[np.ndarray]:
     """`update(param, grad, state, step)` returns the new parameter; step is from 1."""

@@ -4,7 +4,13 @@ Importing this needs torch alone. On a CPU each public function computes its pla
 reference; on an NVIDIA GPU it launches its kernel, which needs Triton.
 """
 
+from mlopt_kernels.attention import attention, attention_reference
 from mlopt_kernels.axpy import axpy, axpy_reference
+from mlopt_kernels.block_sparse_matmul import (
+    block_sparse,
+    block_sparse_matmul,
+    block_sparse_matmul_reference,
+)
 from mlopt_kernels.clip_grad_norm import clip_grad_norm_, clip_grad_norm_reference
 from mlopt_kernels.cross_entropy import cross_entropy, cross_entropy_reference
 from mlopt_kernels.distillation_loss import (
@@ -20,6 +26,12 @@ from mlopt_kernels.group_quantize import (
     group_quantize,
     group_quantize_reference,
 )
+from mlopt_kernels.int4_matmul import (
+    int4_dequantize,
+    int4_matmul,
+    int4_matmul_reference,
+)
+from mlopt_kernels.int8_matmul import int8_matmul, int8_matmul_reference
 from mlopt_kernels.layer_norm import layer_norm, layer_norm_reference
 from mlopt_kernels.magnitude_mask import magnitude_mask, magnitude_mask_reference
 from mlopt_kernels.matmul import matmul, matmul_reference
@@ -31,13 +43,25 @@ from mlopt_kernels.reduction import (
 )
 from mlopt_kernels.rms_norm import rms_norm, rms_norm_reference
 from mlopt_kernels.softmax import softmax, softmax_reference
+from mlopt_kernels.sparse24 import (
+    sparse24_compress,
+    sparse24_compress_reference,
+    sparse24_decompress,
+    sparse24_matmul,
+    sparse24_matmul_reference,
+)
 from mlopt_kernels.vector_add import vector_add, vector_add_reference
 
 __all__ = [
     "FusedAdamW",
     "FusedLion",
+    "attention",
+    "attention_reference",
     "axpy",
     "axpy_reference",
+    "block_sparse",
+    "block_sparse_matmul",
+    "block_sparse_matmul_reference",
     "clip_grad_norm_",
     "clip_grad_norm_reference",
     "cross_entropy",
@@ -54,6 +78,11 @@ __all__ = [
     "group_dequantize_reference",
     "group_quantize",
     "group_quantize_reference",
+    "int4_dequantize",
+    "int4_matmul",
+    "int4_matmul_reference",
+    "int8_matmul",
+    "int8_matmul_reference",
     "layer_norm",
     "layer_norm_reference",
     "magnitude_mask",
@@ -64,6 +93,11 @@ __all__ = [
     "rms_norm_reference",
     "softmax",
     "softmax_reference",
+    "sparse24_compress",
+    "sparse24_compress_reference",
+    "sparse24_decompress",
+    "sparse24_matmul",
+    "sparse24_matmul_reference",
     "sum_all",
     "sum_all_reference",
     "sum_rows",

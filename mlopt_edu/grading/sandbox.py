@@ -101,6 +101,7 @@ class Sandbox:
             "HOME": SCRATCH,
             "TMPDIR": SCRATCH,
             "MPLBACKEND": "Agg",
+            "TRITON_INTERPRET": "1",  # torch.optim imports Triton, which reads it then
             **dict.fromkeys(threads, "1"),
             "MALLOC_ARENA_MAX": "1",  # a thread takes no address space of its own
         }

@@ -15,8 +15,10 @@ if find_spec("anywidget") is None:
 from mlopt_edu.widgets.adaptive_rates import OptimizerPlayground
 from mlopt_edu.widgets.architectures_and_initialization import SignalFlow
 from mlopt_edu.widgets.distillation import SoftTargets
+from mlopt_edu.widgets.gpu_kernels import TileExplorer
 from mlopt_edu.widgets.gradient_descent import LossSurface
 from mlopt_edu.widgets.mixed_precision import NumberFormats
+from mlopt_edu.widgets.parallel_training import ClusterPlanner
 from mlopt_edu.widgets.prediction import Prediction
 from mlopt_edu.widgets.pruning import PruningExplorer
 from mlopt_edu.widgets.quantization import QuantizationExplorer
@@ -26,6 +28,7 @@ from mlopt_edu.widgets.schedules import ScheduleExplorer
 from mlopt_edu.widgets.stochastic_gradients import NoisyDescent
 
 __all__ = [
+    "ClusterPlanner",
     "LossSurface",
     "NoisyDescent",
     "NumberFormats",
@@ -38,4 +41,5 @@ __all__ = [
     "ShrinkageExplorer",
     "SignalFlow",
     "SoftTargets",
+    "TileExplorer",
 ]

@@ -36,13 +36,14 @@ def alternatives(task):
 
 
 def stub(task, repository):
-    """Return what the learner finds in the answer's cell, or None for a lesson's."""
+    """Return setup and answer's cell as the learner finds them; None for a lesson's."""
     file = repository / "exercises" / f"{task.exercise}.ipynb"
     if not file.exists() or not task.points:
         return None
     cells = nbformat.read(file, as_version=4).cells
     (source,) = [cell.source for cell in cells if cell.id == task.name]
-    return source
+    setup = [c.source for c in cells if "setup" in c.metadata.get("tags", [])]
+    return "\n".join([*setup, source])
 
 
 def per_task(function):
@@ -72,13 +73,12 @@ def test_what_the_learner_starts_from_fails(task, repository):
     if source is None:
         pytest.skip("this task is part of a lesson and has no exercise notebook")
     namespace = {}
-    setup = "import numpy as np\n"
     if task.kind == "repair":  # the broken program uses the answers before it
         for other in TASKS:
             if other.exercise == task.exercise and not other.is_value:
                 namespace[other.name] = other.reference
     try:
-        exec(setup + source, namespace)
+        exec(source, namespace)
     except NotImplementedError:
         return
     report = check_answer(task, namespace[task.name])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlopt_edu.widgets import (
+    ClusterPlanner,
     LossSurface,
     NoisyDescent,
     NumberFormats,
@@ -17,6 +18,7 @@ from mlopt_edu.widgets import (
     ShrinkageExplorer,
     SignalFlow,
     SoftTargets,
+    TileExplorer,
 )
 
 JUPYTERLAB_DARK = """() => {
@@ -67,6 +69,10 @@ CASES = (
     lambda: SignalFlow(scheme="he"),
     lambda: SoftTargets(),
     lambda: SoftTargets(temperature=20, squared=False),
+    lambda: ClusterPlanner(),
+    lambda: ClusterPlanner(devices=0, model="530"),
+    lambda: TileExplorer(),
+    lambda: TileExplorer(group=5, masked=False, program=29),
     lambda: prediction(committed=False),
     lambda: prediction(committed=True),
     lambda: quiz(None),

@@ -131,7 +131,7 @@ def test_canvas_with_semicolons_has_decimal_commas(
     assert [
         LOST,
         f"canvas.csv: no column is called {SECOND!r}; name the one that Canvas has for "
-        "this exercise"
+        "this exercise",
     ] == write_canvas(book, path, exported=exported, policies=LATE)
     assert read(path, ";")[2:] == [
         ["Lovelace, Ada", "7", "ada", "A", "1,5"], ["Bob B", "8", "bob", "A", "0"],
@@ -207,7 +207,7 @@ def test_moodle_gets_its_worksheet_back_filled(book: Gradebook, tmp_path: Path) 
     assert said == [
         LOST,
         "moodle.csv: 'bob' has another maximum grade in Moodle than 5; set the "
-        "assignment's to 5"
+        "assignment's to 5",
     ]
     ada, bob, eve = read_rows(path)
     assert (ada["Identifier"], ada["Grade"]) == ("Participant 7", "1.5")

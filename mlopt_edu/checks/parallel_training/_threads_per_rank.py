@@ -25,6 +25,7 @@ def _machines(rng: np.random.Generator) -> Iterator[Case]:
         (2, 4, 0, "more ranks than cores"),
         (4, 4, 2, "more processes than cores"),
         (6, 2, 3, "workers take every core"),
+        (8, 4, 4, "workers want more cores than there are"),
     ):
         yield Case(label, {"cores": cores, "ranks": ranks, "workers": workers})
     ranks, workers = int(rng.integers(2, 9)), int(rng.integers(1, 5))

@@ -22,6 +22,9 @@ def _models(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(f"the paper's model, stage {stage}", inputs)
         inputs = {"n_params": 1000, "world_size": 4, "stage": stage}
         yield Case(f"four ranks, stage {stage}", inputs)
+    for n_params, world_size, stage in ((10, 4, 3), (5, 8, 1)):
+        inputs = {"n_params": n_params, "world_size": world_size, "stage": stage}
+        yield Case("shares of a byte", inputs)
     yield Case("one rank", {"n_params": 50, "world_size": 1, "stage": 3})
     inputs = {"n_params": int(rng.integers(10**6, 10**9)), "stage": 2}
     inputs["world_size"] = int(rng.integers(3, 500))

@@ -188,8 +188,8 @@ class Memory:
         if str(loaded.dtype) == "bf16":
             poison = 0x7FC0  # its bits, which NumPy holds as an integer
         rest = poison if other is None else other.data
-        masked_off = ~mask.data & np.ones(loaded.data.shape, dtype=bool)
-        stray = ~inside.data & ~masked_off
+        masked_off = np.broadcast_to(~_bits(mask), loaded.data.shape)
+        stray = ~_bits(inside) & ~masked_off
         loaded.data = np.where(masked_off, rest, loaded.data).astype(loaded.data.dtype)
         loaded.data[stray] = poison
         return loaded
@@ -210,9 +210,10 @@ class Memory:
         self, pointers: Any, mask: Any, *, stores: bool, atomic: bool = False
     ) -> Any:
         """Count an access; return its mask without the lanes that touch no array."""
-        shape = np.broadcast_shapes(pointers.data.shape, mask.data.shape)
+        bits = _bits(mask)
+        shape = np.broadcast_shapes(pointers.data.shape, bits.shape)
         addresses = np.broadcast_to(pointers.data, shape)
-        active = np.broadcast_to(mask.data, shape).astype(bool)
+        active = np.broadcast_to(bits, shape)
         size = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
         inside = np.zeros(shape, dtype=bool)
         program = _ATOMIC if atomic else self._program()
@@ -228,8 +229,17 @@ class Memory:
         self.bytes_read += n_bytes if atomic or not stores else 0
         self.sectors += len(np.unique(addresses[inside] // SECTOR))
         self.outside += int((active & ~inside).sum())
-        return type(mask)(inside, mask.dtype)
+        # A block pointer brings a mask of its own making, an array.
+        return (
+            inside if isinstance(mask, np.ndarray) else type(mask)(inside, mask.dtype)
+        )
 
     def _program(self) -> int:
         (x, y, z), (width, height, _) = self._builder.grid_idx, self._builder.grid_dim
         return int(x + width * (y + height * z))
+
+
+def _bits(mask: Any) -> _Array:
+    """Return a mask as booleans; joined with a number it may hold integers."""
+    held = mask if isinstance(mask, np.ndarray) else mask.data
+    return np.asarray(held).astype(bool)

@@ -232,3 +232,20 @@ except ModuleNotFoundError as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("False triton must be installed to launch a kernel")
+
+
+@triton.jit
+def _row_masked_kernel(x_ptr, output_ptr, n, BLOCK_SIZE: tl.constexpr):
+    places = tl.arange(0, BLOCK_SIZE)
+    mask = (places < n) & (tl.program_id(0) < 5)
+    x = tl.load(x_ptr + places, mask=mask)
+    tl.store(output_ptr + places, x, mask=mask)
+
+
+def test_a_mask_joined_with_a_number_keeps_lane_0():
+    memory = Memory()
+    x, output = memory.copy(np.arange(6.0, dtype=np.float32)), memory.empty((6,))
+    with memory:
+        _row_masked_kernel[(1,)](x, output, 6, BLOCK_SIZE=8)
+    assert output.tolist() == [0, 1, 2, 3, 4, 5]
+    assert (memory.bytes_read, memory.outside) == (24, 0)

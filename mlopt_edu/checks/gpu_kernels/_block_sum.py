@@ -21,6 +21,7 @@ def _vectors(rng: np.random.Generator) -> Iterator[Case]:
         ("past the edge", 200, 64),
         ("many blocks", 1000, 32),
         ("three blocks", 48, 16),
+        ("more blocks than a block holds", 300, 16),
         ("one block", 10, 16),
     ):
         x = rng.uniform(0.5, 1.5, size=n).astype(np.float32)

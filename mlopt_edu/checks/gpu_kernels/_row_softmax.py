@@ -22,6 +22,7 @@ def _rows(rng: np.random.Generator) -> Iterator[Case]:
         ("past the edge", 4, 5, 8, 0.0, 2.0),
         ("large numbers", 3, 6, 8, 2000.0, 3.0),
         ("large negative numbers", 3, 6, 8, -2000.0, 3.0),
+        ("very large negative numbers", 3, 6, 8, -20000.0, 3.0),
         ("numbers far apart", 4, 8, 16, 0.0, 1000.0),
         ("all below zero", 2, 3, 16, -4.0, 1.0),
         ("one column", 3, 1, 4, 0.0, 1.0),

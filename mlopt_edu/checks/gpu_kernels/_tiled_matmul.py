@@ -25,6 +25,8 @@ def _products(rng: np.random.Generator) -> Iterator[Case]:
         ("past the edges", 20, 35, 25),
         ("a short inner side", 16, 5, 16),
         ("a long inner side", 16, 256, 16),
+        ("more rows of tiles", 40, 16, 16),
+        ("more columns of tiles", 16, 16, 40),
     ):
         x = rng.integers(1, 12, size=(rows, inner)).astype(np.float16)
         y = rng.integers(1, 12, size=(inner, cols)).astype(np.float16)

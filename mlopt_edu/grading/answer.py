@@ -83,7 +83,7 @@ def call_with_alarm(
         finally:
             armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except engine.Stop:
+    except engine.Stop:  # perhaps while it was being disarmed
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         return engine.Answer(status="timeout", error=engine.too_slow(seconds))

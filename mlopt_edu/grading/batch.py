@@ -39,6 +39,12 @@ class Batch:
     ) -> None:
         self._results, self._rules = results, rules
         self._exercises, self._told = exercises, told
+        self._artifacts = [
+            task.name
+            for exercise in exercises
+            for task in exercise.tasks.values()
+            if isinstance(task, Artifact)
+        ]
         self._course = course_digest(rules.hidden)
         self._waiting: dict[str, list[Record]] = {}  # for answers on their way
         self._graded: dict[str, str] = {}  # answers to the label of their first record
@@ -106,16 +112,15 @@ class Batch:
 
     def _weights(self, one: Found) -> Weights:
         """Return the files of weights that came with a submission."""
-        asked = [task for known in self._exercises for task in known.tasks.values()]
         found: dict[str, bytes | str] = {}
-        for task in asked:
-            if isinstance(task, Artifact):
-                try:
-                    data = handed_weights(one, task.name)
-                except UnreadableError as error:
-                    found[task.name] = str(error)
-                else:
-                    found |= {} if data is None else {task.name: data}
+        for name in self._artifacts:
+            try:
+                data = handed_weights(one, name)
+            except UnreadableError as error:
+                found[name] = str(error)
+                continue
+            if data is not None:
+                found[name] = data
         return found
 
     def _identity(self, one: Found, data: bytes, weights: Weights) -> Record:

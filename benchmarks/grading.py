@@ -52,8 +52,8 @@ import torch
 
 from benchmarks.learners import KINDS, STEM, TASKS, exercise, students
 from benchmarks.optimizers import append_rows, device_name
+from mlopt_edu.grading.isolation import choose
 from mlopt_edu.grading.notebook import Notebook, dumps
-from mlopt_edu.grading.sandbox import choose
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
 

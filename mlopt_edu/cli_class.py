@@ -103,7 +103,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    from mlopt_edu.grading.leaderboard import write_leaderboard
+    from mlopt_edu.grading.leaderboard_page import write_leaderboard
 
     path = write_leaderboard(
         options.results, options.task, by=options.by, real_names=options.names

@@ -184,7 +184,7 @@ def _isolation() -> Finding:
         sentence = "Not here: mlopt grade needs Linux or macOS. Lessons do not."
         return Finding("Isolation", False, sentence)
     try:
-        from mlopt_edu.grading.sandbox import available, unavailable
+        from mlopt_edu.grading.isolation import available, unavailable
     except Exception as error:  # a broken torch or checks, of which others tell
         sentence = f"Not tried: {error}. Only mlopt grade and check need it."
         return Finding("Isolation", False, sentence)

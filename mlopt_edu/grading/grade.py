@@ -20,10 +20,10 @@ from .exercise import Exercise, course_exercises
 from .extract import read_submission
 from .grader import Grader, Rules
 from .hidden import load_hidden
+from .isolation import choose
 from .process import Limits
 from .progress import Progress
 from .results import Results
-from .sandbox import choose
 from .students import read_students, with_students
 from .submissions import find
 from .untrusted import UnreadableError

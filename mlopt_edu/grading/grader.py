@@ -22,10 +22,15 @@ from . import wire
 from .artifact import judge_weights
 from .exercise import Exercise, course_exercises
 from .hidden import judge_hidden, load_hidden
+from .isolation import available
 from .process import Limits
 from .warm import Warm
 
 Weights = Mapping[str, bytes | str]  # content by task, or why it cannot be read
+# Torch takes seconds to import, and its pages time at each fork: for whom it is.
+Modules = tuple[str, ...]
+ARRAYS: Modules = ("numpy",)
+TENSORS: Modules = ("numpy", "torch")
 NO_ANSWER = Answer(status="missing", error="the notebook has no answer to it")
 
 
@@ -77,16 +82,19 @@ class Grader:
             known, _ = load_hidden(rules.hidden, known)
         self._exercises = {exercise.stem: exercise for exercise in known}
         self._rules = rules
-        setups = {stem: one.setup for stem, one in self._exercises.items()}
-        needs_torch = any("torch" in setup for setup in setups.values())
-        self._warm = Warm(
-            setups,
-            rules.limits,
-            isolation=rules.isolation,
-            preload=("numpy", "torch") if needs_torch else ("numpy",),
-        )
+        self._isolation = rules.isolation or available()[0].name
+        self._warm = {
+            modules: Warm(
+                {stem: one.setup for stem, one in self._exercises.items()},
+                rules.limits,
+                isolation=self._isolation,
+                preload=modules,
+            )
+            for modules in (ARRAYS, TENSORS)
+        }
         self._one_at_a_time = threading.Lock()
         self._drawn = functools.cache(self._draw)
+        self._started = functools.cache(self._start)
 
     def grade(
         self, stem: str, answers: Mapping[str, str], weights: Weights | None = None
@@ -102,9 +110,12 @@ class Grader:
         handed = weights or {}
         with self._one_at_a_time:
             keys, inputs = self._drawn(stem)
-            start = time.monotonic()
             programs = {name: text for name, text in answers.items() if name in keys}
-            given = self._warm.answer(stem, programs, exercise.tasks, inputs)
+            texts = (exercise.setup, *programs.values())
+            tensors = any("torch" in text for text in texts)
+            warm = self._started(stem, TENSORS if tensors else ARRAYS)
+            start = time.monotonic()
+            given = warm.answer(stem, programs, exercise.tasks, inputs)
             seconds = time.monotonic() - start
         reports = []
         for name, task in exercise.tasks.items():
@@ -115,16 +126,22 @@ class Grader:
             answered = given.get(name, [NO_ANSWER] * len(keys[name].cases))
             source = answers.get(name, "")
             reports.append(judge_hidden(keys[name], answered, source=source))
-        return Graded(tuple(reports), round(seconds, 3), self._warm.isolation)
+        return Graded(tuple(reports), round(seconds, 3), self._isolation)
 
     def close(self) -> None:
-        """End the answer process and all that it started."""
-        self._warm.close()
+        """End the answer processes and all that they started."""
+        for warm in self._warm.values():
+            warm.close()
+
+    def _start(self, stem: str, modules: Modules) -> Warm:
+        """Get ready to run answers: what that takes is no submission's time."""
+        warm = self._warm[modules]
+        warm.answer(stem, {}, self._exercises[stem].tasks, {})
+        return warm
 
     def _draw(self, stem: str) -> tuple[dict[str, AnswerKey], dict[str, list[object]]]:
-        """Get ready for an exercise: draw its cases and encode their inputs, once."""
+        """Draw the cases of an exercise and encode their inputs, once."""
         tasks = self._exercises[stem].tasks
-        self._warm.answer(stem, {}, tasks, {})  # its start is no submission's time
         keys = {
             name: AnswerKey(task, task.cases(self._rules.seed))
             for name, task in tasks.items()

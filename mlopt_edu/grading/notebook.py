@@ -11,8 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from .cell_ids import is_random_id, name_cells
 
 Notebook = dict[str, Any]
@@ -88,6 +86,9 @@ def canonical(notebook: Notebook) -> Notebook:
     Raises:
         ValueError: If two cells have the same id, or nbformat does not accept it.
     """
+    # Here, since its import costs seconds: a package it may use compiles a grammar.
+    import nbformat
+
     cells = [_canonical_cell(cell) for cell in notebook["cells"]]
     name_cells(cells)
     _number_compared(cells)

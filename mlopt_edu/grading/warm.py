@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from mlopt_edu.checks._answer import Answer
 
-from . import sandbox
 from .process import GRACE, AnswerProcess, Limits, ProcessDiedError
 from .run import Asked, run_answers
+from .sandbox import Sandbox
 
 START_SECONDS = 120.0  # to import torch, or to run a setup, on a busy machine
 ORDER_SECONDS = 20.0  # to fork, or to end a child
@@ -42,11 +42,11 @@ class Warm:
     Args:
         setups: For each exercise the code that is executed before the answers.
         limits: What each submission may use.
-        isolation: Name of the isolation; the strongest of this machine when None.
+        isolation: Name of the level, one that `isolation.available` has.
         preload: Modules to import before the first submission.
 
     Raises:
-        ValueError: If this machine does not have the isolation.
+        ValueError: If there is no level of that name.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Warm:
         setups: Mapping[str, str],
         limits: Limits,
         *,
-        isolation: str | None = None,
+        isolation: str,
         preload: Sequence[str] = ("numpy", "torch"),
     ) -> None:
-        self.isolation = isolation or sandbox.available()[0].name
-        self._sandbox = sandbox.Sandbox(self.isolation, setups, limits, preload)
+        self.isolation = isolation
+        self._sandbox = Sandbox(isolation, setups, limits, preload)
         self._limits = limits
         self._running: _Running | None = None
 
@@ -137,7 +137,7 @@ class Warm:
 class _Running:
     """A warm process that runs, and the folder with its copy of the package."""
 
-    def __init__(self, box: sandbox.Sandbox) -> None:
+    def __init__(self, box: Sandbox) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mlopt-answer-"))
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:

@@ -22,7 +22,7 @@ from mlopt_edu.checks import Artifact
 from mlopt_edu.grading.artifact import judge_weights
 from mlopt_edu.grading.exercise import Exercise
 from mlopt_edu.grading.grade import check_notebook, grade_folder
-from mlopt_edu.grading.leaderboard import write_leaderboard
+from mlopt_edu.grading.leaderboard_page import write_leaderboard
 from mlopt_edu.grading.weights import WeightsError, parse_weights
 
 MAX = 4000

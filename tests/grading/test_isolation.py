@@ -19,7 +19,7 @@ from mlopt_edu.checks import Report, Task
 from mlopt_edu.checks._answer import Answer
 from mlopt_edu.checks._judge import judge
 from mlopt_edu.checks._key import AnswerKey
-from mlopt_edu.grading import sandbox, syscalls, wire
+from mlopt_edu.grading import isolation, sandbox, syscalls, wire
 from mlopt_edu.grading.process import Limits
 from mlopt_edu.grading.warm import Warm
 
@@ -28,7 +28,7 @@ from .conftest import ANSWERS, make_tasks
 ATTACKS = sorted((Path(__file__).parent / "attacks").glob("*.txt"))
 COURSE = Path(__file__).resolve().parents[2]
 SECRET = "NEIGHBOUR'S SECRET"
-LEVELS = [one.name for one in sandbox.available() if not one.weak]
+LEVELS = [one.name for one in isolation.available() if not one.weak]
 LIMITS = Limits(seconds=30.0, cell_seconds=1.5, memory_mb=1024)
 SETUP = "import random\n\nimport numpy as np"
 
@@ -128,7 +128,7 @@ class World:
 
 def make_world(level: str, folder: Path) -> Iterator[World]:
     if level not in LEVELS:
-        pytest.skip(sandbox.unavailable()[level])
+        pytest.skip(isolation.unavailable()[level])
     tasks = make_tasks()
     for task in tasks.values():
         task.seconds = 0.5

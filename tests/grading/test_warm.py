@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mlopt_edu.checks._answer import Answer
-from mlopt_edu.grading import sandbox, wire
+from mlopt_edu.grading import isolation, sandbox, wire
 from mlopt_edu.grading.confine import SCRATCH
 from mlopt_edu.grading.process import Limits
 from mlopt_edu.grading.warm import Warm, WarmProcessError
@@ -32,7 +32,7 @@ SETUPS = {
     "from mlopt_edu.datasets import two_classes",
 }
 LIMITS = Limits(seconds=20.0, cell_seconds=5.0, memory_mb=512)
-STRONGEST = sandbox.available()[0].name
+STRONGEST = isolation.available()[0].name
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def running(warm: Warm) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Warm]:
-    with Warm(SETUPS, LIMITS, preload=["numpy"]) as one:
+    with Warm(SETUPS, LIMITS, isolation=STRONGEST, preload=["numpy"]) as one:
         yield one
 
 
@@ -156,7 +156,7 @@ def test_a_death_takes_only_its_own_task(warm: Warm) -> None:
 def test_the_time_of_a_submission_is_bounded() -> None:
     limits = Limits(seconds=2.0, cell_seconds=0.8)
     endless = "import time\ntime.sleep(99)"
-    with Warm(SETUPS, limits, preload=["numpy"]) as warm:
+    with Warm(SETUPS, limits, isolation=STRONGEST, preload=["numpy"]) as warm:
         start = time.monotonic()
         given = ask(warm, "counting", a=endless, b=endless, c=endless, d="d = 1")
         assert time.monotonic() - start < 60
@@ -174,7 +174,7 @@ def test_processor_time_is_bounded_too() -> None:
         "        for _ in range(10**6)]).start()\n"
         "def f(): threading.Event().wait()\n"
     )
-    with Warm(SETUPS, limits, preload=["numpy"]) as warm:
+    with Warm(SETUPS, limits, isolation=STRONGEST, preload=["numpy"]) as warm:
         answer = ask(warm, "counting", f=burn)["f"]
     assert answer.status in ("crashed", "timeout")
 
@@ -199,7 +199,7 @@ def test_a_submission_is_tried_again_when_the_warm_process_dies(warm: Warm) -> N
 
 
 def test_nothing_is_left_when_it_is_closed() -> None:
-    with Warm(SETUPS, LIMITS, preload=["numpy"]) as warm:
+    with Warm(SETUPS, LIMITS, isolation=STRONGEST, preload=["numpy"]) as warm:
         value(warm, "counting", "0")
         assert warm._running is not None
         folder, pids = warm._running._folder, children(running(warm).pid)
@@ -217,7 +217,8 @@ def test_a_grader_that_is_killed_takes_its_submission_with_it(tmp_path: Path) ->
         "def ask(**sources):\n"
         "    tasks = dict.fromkeys(sources, Asks)\n"
         "    return warm.answer('a', sources, tasks, dict.fromkeys(sources, [{}]))\n"
-        "warm = Warm({'a': ''}, Limits(), preload=['numpy'])\n"
+        f"level = {STRONGEST!r}\n"
+        "warm = Warm({'a': ''}, Limits(), isolation=level, preload=['numpy'])\n"
         "ask()\nprint(warm._running._process.pid, flush=True)\n"
         "ask(f='import time; time.sleep(600)')\n"
     )
@@ -259,7 +260,9 @@ def test_the_disk_holds_no_checks(warm: Warm) -> None:
 def test_the_process_is_nobody_with_nothing() -> None:
     if STRONGEST != "bubblewrap":
         pytest.skip("only namespaces give a process a number and a user of its own")
-    with Warm({"a": "import os, socket"}, LIMITS, preload=["numpy"]) as warm:
+    with Warm(
+        {"a": "import os, socket"}, LIMITS, isolation=STRONGEST, preload=["numpy"]
+    ) as warm:
         assert value(warm, "a", "os.getpid()") == 1
         assert value(warm, "a", "os.getuid()") != 0
         assert value(warm, "a", "os.listdir('/proc') + os.listdir('.')") == []
@@ -278,7 +281,7 @@ def test_the_process_is_nobody_with_nothing() -> None:
 # Levels.
 
 
-@pytest.mark.parametrize("level", [one.name for one in sandbox.available()])
+@pytest.mark.parametrize("level", [one.name for one in isolation.available()])
 def test_each_level_answers(level: str) -> None:
     setups = {"a": "import os\nimport numpy as np"}
     with Warm(setups, LIMITS, isolation=level, preload=["numpy"]) as warm:
@@ -292,38 +295,38 @@ def test_each_level_answers(level: str) -> None:
 
 
 def test_levels_are_described_and_the_weakest_is_last() -> None:
-    levels = sandbox.available()
+    levels = isolation.available()
     assert [one.name for one in levels if one.weak] == ["limits"]
     assert levels[-1].name == "limits"
     assert all(one.sentence.endswith(".") for one in levels)
 
 
 def test_a_weak_level_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sandbox.choose("limits", allow_weak=True).weak
+    assert isolation.choose("limits", allow_weak=True).weak
     with pytest.raises(ValueError, match="allow it with --allow-weak-isolation"):
-        sandbox.choose("limits")
+        isolation.choose("limits")
     with pytest.raises(ValueError, match="isolation 'jail' does not work"):
-        sandbox.choose("jail")
-    only = (("bubblewrap", "bwrap is not installed"), sandbox.LIMITS)
-    monkeypatch.setattr(sandbox, "_tried", lambda: only)
+        isolation.choose("jail")
+    only = (("bubblewrap", "bwrap is not installed"), isolation.LIMITS)
+    monkeypatch.setattr(isolation, "_tried", lambda: only)
     with pytest.raises(ValueError, match="bubblewrap: bwrap is not installed"):
-        sandbox.choose()
+        isolation.choose()
     with pytest.raises(ValueError, match="bwrap is not installed"):
-        sandbox.choose("bubblewrap")
+        isolation.choose("bubblewrap")
 
 
 def test_a_level_that_lets_something_out_is_not_offered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if the kernel had kept none of its promises: the probe must notice.
-    assert sandbox._fault("limits") == "a submission could write a file"
-    monkeypatch.setattr(sandbox, "_fault", lambda level: "it leaks")
-    sandbox._tried.cache_clear()
+    assert isolation._fault("limits") == "a submission could write a file"
+    monkeypatch.setattr(isolation, "_fault", lambda level: "it leaks")
+    isolation._tried.cache_clear()
     try:
-        assert [one.name for one in sandbox.available()] == ["limits"]
-        assert set(sandbox.unavailable().values()) == {"it leaks"}
+        assert [one.name for one in isolation.available()] == ["limits"]
+        assert set(isolation.unavailable().values()) == {"it leaks"}
     finally:
-        sandbox._tried.cache_clear()
+        isolation._tried.cache_clear()
 
 
 def test_an_unknown_level_is_refused() -> None:
@@ -333,7 +336,7 @@ def test_an_unknown_level_is_refused() -> None:
 
 def test_a_warm_process_that_cannot_start_says_why() -> None:
     with (
-        Warm({}, LIMITS, preload=["no_such_module"]) as warm,
+        Warm({}, LIMITS, isolation=STRONGEST, preload=["no_such_module"]) as warm,
         pytest.raises(WarmProcessError, match="no_such_module"),
     ):
         warm.answer("a", {}, {}, {})

@@ -4,14 +4,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 pytest.importorskip("triton", reason="pip install 'mlopt-edu[kernels]'")
 
-from mlopt_kernels.attention import (
-    Blocks,
-    attention,
+from mlopt_kernels._attention_backward import (
     attention_backward,
     attention_backward_reference,
-    attention_forward,
-    attention_reference,
 )
+from mlopt_kernels._attention_tiles import Blocks
+from mlopt_kernels.attention import attention, attention_forward, attention_reference
 
 from .close import assert_close
 

@@ -81,7 +81,12 @@ def test_spills_are_seen(compiler):
 
 def test_every_kernel_file_is_in_the_table():
     folder = HERE.parents[1] / "kernels" / "mlopt_kernels"
-    files = {path.stem for path in folder.glob("*.py") if path.stem[0] != "_"}
+    files = {
+        path.stem
+        for path in folder.glob("*.py")
+        if "@triton.jit" in path.read_text()
+        and path.stem not in ("_attention_tiles", "_chunks")  # called by the others
+    }
     assert files == {
         case.kernel.split(":")[0].split(".")[1] for case in KERNELS.values()
     }

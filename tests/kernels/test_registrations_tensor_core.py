@@ -60,7 +60,7 @@ CASES = {
     ),
     "attention": ("attention", "attention", (*HEADS[:2], HEADS[1], True, 0.3)),
     "attention backward": (
-        "attention",
+        "_attention_backward",
         "attention_backward",
         (SUMS[1], *HEADS[:2], HEADS[1], SUMS[1], SUMS[0] + 2, False, 0.3),
     ),

@@ -63,7 +63,8 @@ HEADS = pointers("bf16", "query_ptr", "key_ptr", "value_ptr") | pointers(
     "fp32", "lse_ptr"
 )
 LENGTHS = integers("n_queries", "n_keys", "head_dim") | {"scale": "fp32"}
-ATTENTION = "mlopt_kernels.attention:_attention"
+FORWARD = "mlopt_kernels.attention:_attention_forward_kernel"
+BACKWARD = "mlopt_kernels._attention_backward:_attention"
 
 
 def attend(width: int, queries: int, keys: int) -> dict[str, object]:
@@ -189,7 +190,7 @@ KERNELS = {
         options=options(4, 3),
     ),
     "attention bfloat16, heads of 128": Compiled(
-        f"{ATTENTION}_forward_kernel",
+        FORWARD,
         HEADS | pointers("bf16", "output_ptr") | LENGTHS,
         attend(128, 128, 32),
         both=(*COPIES, "ex2.approx"),
@@ -199,7 +200,7 @@ KERNELS = {
         options=options(8, 3),
     ),
     "attention float32, heads of 128": Compiled(
-        f"{ATTENTION}_forward_kernel",
+        FORWARD,
         pointers("fp32", "query_ptr", "key_ptr", "value_ptr", "lse_ptr", "output_ptr")
         | LENGTHS,
         attend(128, 32, 16),
@@ -208,7 +209,7 @@ KERNELS = {
         options=options(8, 2),
     ),
     "attention delta": Compiled(
-        f"{ATTENTION}_delta_kernel",
+        f"{BACKWARD}_delta_kernel",
         pointers("bf16", "grad_ptr", "output_ptr")
         | pointers("fp32", "delta_ptr")
         | integers("n_rows", "head_dim"),
@@ -217,7 +218,7 @@ KERNELS = {
         registers=128,
     ),
     "attention backward, keys": Compiled(
-        f"{ATTENTION}_backward_keys_kernel",
+        f"{BACKWARD}_backward_keys_kernel",
         HEADS
         | pointers("bf16", "grad_ptr", "grad_key_ptr", "grad_value_ptr")
         | pointers("fp32", "delta_ptr")
@@ -230,7 +231,7 @@ KERNELS = {
         options=options(8, 2),
     ),
     "attention backward, queries": Compiled(
-        f"{ATTENTION}_backward_queries_kernel",
+        f"{BACKWARD}_backward_queries_kernel",
         HEADS
         | pointers("bf16", "grad_ptr", "grad_query_ptr")
         | pointers("fp32", "delta_ptr")

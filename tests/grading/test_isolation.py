@@ -127,7 +127,7 @@ class World:
 
 
 def make_world(level: str, folder: Path) -> Iterator[World]:
-    if level not in LEVELS:
+    if level not in (*LEVELS, "limits"):
         pytest.skip(isolation.unavailable()[level])
     tasks = make_tasks()
     for task in tasks.values():
@@ -154,6 +154,12 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setattr(syscalls, "program", lambda: b"")
         patch.setattr(sandbox, "landlock_version", lambda: 0)
         yield from make_world("bubblewrap", tmp_path_factory.mktemp("namespaces"))
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """No isolation: resource limits alone."""
+    yield from make_world("limits", tmp_path_factory.mktemp("limits"))
 
 
 def attempt(world: World, path: Path) -> None:
@@ -214,9 +220,17 @@ def test_a_source_that_is_no_program(source: str, said: str, bubblewrap: World) 
     assert [name for name, one in reports.items() if not one.passed] == ["double"]
 
 
-def test_the_corpus_is_large_and_its_programs_do_what_they_say() -> None:
-    # Where nothing holds them, these would earn the points: the test can fail.
+def test_the_corpus_is_large() -> None:
     assert len(ATTACKS) >= 40
-    for name in ("udp", "namespaces", "keys", "raise_limits"):
-        source = (Path(__file__).with_name("attacks") / f"{name}.txt").read_text()
-        assert "return 2 * x" in source
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["read_by_link", "read_neighbour", "abstract_socket", "udp", "write_outside"],
+)
+def test_an_attack_works_where_nothing_holds_it(name: str, limits: World) -> None:
+    # Or else the tests above could not fail.
+    source = limits.source(Path(__file__).with_name("attacks") / f"{name}.txt")
+    reports, given = limits.grade({**ANSWERS, "double": source})
+    gained = reports["double"].points > 0, SECRET in str(given)
+    assert gained == ((False, True) if name.startswith("read") else (True, False))

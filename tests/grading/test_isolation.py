@@ -224,12 +224,9 @@ def test_the_corpus_is_large() -> None:
     assert len(ATTACKS) >= 40
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["read_neighbour", "abstract_socket", "udp", "write_outside"],
-)
+@pytest.mark.parametrize("name", ["read_neighbour", "abstract_socket", "udp"])
 def test_an_attack_works_where_nothing_holds_it(name: str, limits: World) -> None:
-    # Or else the tests above could not fail.
+    # Or else the tests above could not fail. These leave nothing behind.
     source = limits.source(Path(__file__).with_name("attacks") / f"{name}.txt")
     reports, given = limits.grade({**ANSWERS, "double": source})
     gained = reports["double"].points > 0, SECRET in str(given)

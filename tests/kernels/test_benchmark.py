@@ -1,4 +1,4 @@
-"""benchmarks/kernels.py knows every kernel, counts as by hand, and compares like."""
+"""The kernels' benchmark knows every kernel, counts as by hand, compares like."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import kernel_counts as counts
 from benchmarks import kernels
 
 FOLDER = Path(kernels.__file__).parents[1] / "kernels" / "mlopt_kernels"
@@ -19,24 +20,24 @@ def test_every_kernel_file_is_measured():
 
 
 def test_counts_agree_with_those_by_hand():
-    assert kernels.elementwise_bytes(10, 4, reads=2, writes=1) == 120
-    assert kernels.optimizer_bytes(10, 4, averages=2) == 280  # AdamW: 28 each
-    assert kernels.optimizer_bytes(10, 2, averages=1) == 140  # Lion, bfloat16: 14
-    assert kernels.mask_bytes(10, 4) == 210  # 4 passes of 4, 4 and 1
-    assert kernels.mask_bytes(10, 2) == 70  # 2 passes of 2, 2 and 1
+    assert counts.elementwise_bytes(10, 4, reads=2, writes=1) == 120
+    assert counts.optimizer_bytes(10, 4, averages=2) == 280  # AdamW: 28 each
+    assert counts.optimizer_bytes(10, 2, averages=1) == 140  # Lion, bfloat16: 14
+    assert counts.mask_bytes(10, 4) == 210  # 4 passes of 4, 4 and 1
+    assert counts.mask_bytes(10, 2) == 70  # 2 passes of 2, 2 and 1
     # Two groups of 5: 40 bytes of x, 10 or 5 of codes, 10 of scales and zero points.
-    assert kernels.quantize_bytes(10, 4, bits=8, group_size=5) == 60
-    assert kernels.quantize_bytes(10, 4, bits=4, group_size=5) == 55
-    assert kernels.matmul_operations(2, 3, 5) == 60
-    assert kernels.matmul_operations(2, 3, 5, density=0.5) == 30
+    assert counts.quantize_bytes(10, 4, bits=8, group_size=5) == 60
+    assert counts.quantize_bytes(10, 4, bits=4, group_size=5) == 55
+    assert counts.matmul_operations(2, 3, 5) == 60
+    assert counts.matmul_operations(2, 3, 5, density=0.5) == 30
     # x: 6, output: 10, both of 2 bytes; the weight: 15 of 4.
-    assert kernels.matmul_bytes(2, 3, 5, 2, weight_bytes=4) == 92
-    assert kernels.attention_operations(1, 3, 5, causal=False) == 2 * 2 * 9 * 5
-    assert kernels.attention_operations(2, 3, 5, causal=True) == 180
+    assert counts.matmul_bytes(2, 3, 5, 2, weight_bytes=4) == 92
+    assert counts.attention_operations(1, 3, 5, causal=False) == 2 * 2 * 9 * 5
+    assert counts.attention_operations(2, 3, 5, causal=True) == 180
 
 
 def test_rates_shares_and_ratios():
-    case = kernels.Case("half", min, min, bytes=3e9, operations=4e12)
+    case = counts.Case("half", min, min, bytes=3e9, operations=4e12)
     ceiling = {"ceiling_gb_s": 2e3, "ceiling_tflop_s": 400.0}
     took = {"ours": 0.002, "eager": 0.004, "cublas": 0.001}
     assert kernels.row("matmul", case, took, ceiling) == {
@@ -55,7 +56,7 @@ def test_rates_shares_and_ratios():
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
 def test_what_is_compared_computes_the_same(kernel):
     torch.manual_seed(0)
-    for case in kernels.KERNELS[kernel](kernels.TINY, "cpu"):
+    for case in kernels.KERNELS[kernel](counts.TINY, "cpu"):
         assert case.bytes > 0
         assert case.operations > 0
         ours, eager = case.ours(), case.eager()

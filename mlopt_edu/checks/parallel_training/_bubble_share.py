@@ -129,3 +129,20 @@ def replicas_for_stages(
 def in_percent(batch: int, replicas: int, micro_size: int, stages: int) -> float:
     """This is in percent; return a share, below 1."""
     return 100 * bubble_share_reference(batch, replicas, micro_size, stages)
+
+
+@bubble_share.mistake
+def one_stage_too_many(
+    batch: int, replicas: int, micro_size: int, stages: int
+) -> float:
+    """You count one stage too many, above and below: a stage waits for the *others*."""
+    return _share(batch / replicas / micro_size, stages + 1)
+
+
+@bubble_share.mistake
+def one_micro_batch(batch: int, replicas: int, micro_size: int, stages: int) -> float:
+    """This is the share if all rows travel at once, as a single micro-batch.
+
+    While one stage works on that, the others wait. Small ones keep all stages busy.
+    """
+    return _share(1, stages)

@@ -32,6 +32,8 @@ def _steps(rng: np.random.Generator) -> Iterator[Case]:
             if count == 0:
                 grads[rank] = np.full(shape, np.nan)  # the mean over no rows
         yield Case(label, {"grads": grads, "rows": rows})
+    diverged = [np.array([np.nan, np.nan]), np.array([3.0, 2.0]), np.full(2, np.nan)]
+    yield Case("NaN on a rank with rows", {"grads": diverged, "rows": [1, 3, 0]})
 
 
 combine_gradients = Task(
@@ -80,6 +82,16 @@ def empty_ranks_as_zero(grads: list[Array], rows: list[int]) -> Array:
 
     So they make the step shorter. Weight each mean by its rows.
     """
+    full = [grad for grad, count in zip(grads, rows, strict=True) if count]
+    return np.asarray(sum(full) / len(rows))
+
+
+@combine_gradients.mistake
+def every_nan_as_zero(grads: list[Array], rows: list[int]) -> Array:
+    """You make every NaN a 0, and average all ranks equally.
+
+    Empty ranks shorten the step, and a fault is hidden. Weight each mean by its rows.
+    """
     return np.asarray(np.mean(_filled(grads), axis=0))
 
 
@@ -91,9 +103,31 @@ def nan_of_the_empty(grads: list[Array], rows: list[int]) -> Array:
 
 
 @combine_gradients.mistake
+def every_nan_hidden(grads: list[Array], rows: list[int]) -> Array:
+    """You take *every* NaN for an empty rank; on a rank with rows it means a fault.
+
+    Hidden, it looks like a shorter step. Tell empty ranks by `rows`.
+    """
+    return combine_gradients_reference(_filled(grads), rows)
+
+
+@combine_gradients.mistake
+def left_out_by_nan(grads: list[Array], rows: list[int]) -> Array:
+    """You leave out each rank whose gradient is NaN, as if its rows were not there.
+
+    On a rank with rows NaN means a fault. Tell empty ranks by `rows`.
+    """
+    pairs = zip(grads, rows, strict=True)
+    kept = [(grad, count) for grad, count in pairs if not np.isnan(grad).any()]
+    counts = [count for _, count in kept]
+    return combine_gradients_reference([grad for grad, _ in kept], counts)
+
+
+@combine_gradients.mistake
 def summed(grads: list[Array], rows: list[int]) -> Array:
     """You sum the ranks' means; weight each by its share of the rows."""
-    return np.asarray(np.sum(_filled(grads), axis=0))
+    pairs = zip(grads, rows, strict=True)
+    return np.asarray(sum(grad for grad, count in pairs if count))
 
 
 @combine_gradients.mistake

@@ -192,3 +192,25 @@ def weights_summed(
     for _ in range(rounds):
         w = len(X_shards) * local_descent_reference(X_shards, y_shards, w, lr, every, 1)
     return w
+
+
+@local_descent.mistake
+def averaged_after_the_first(
+    X_shards: list[Array],
+    y_shards: list[Array],
+    w: Array,
+    lr: float,
+    every: int,
+    rounds: int,
+) -> Array:
+    """You average after the very first step: `i % every == 0` holds for i = 0.
+
+    A round ends after its last step, not after its first.
+    """
+    copies = [w for _ in X_shards]
+    for step in range(rounds * every):
+        ranks = zip(X_shards, y_shards, copies, strict=True)
+        copies = [copy - lr * gradient(X, y, copy) for X, y, copy in ranks]
+        if step % every == 0:
+            copies = [np.mean(copies, axis=0) for _ in copies]
+    return np.asarray(np.mean(copies, axis=0))

@@ -151,3 +151,37 @@ def rank_in_the_columns(sizes: list[int], world_size: int) -> Integers:
 def all_up_to_here(sizes: list[int], world_size: int) -> Integers:
     """You count what this rank and all before it own; count its own alone."""
     return np.cumsum(owned_elements_reference(sizes, world_size), axis=0)
+
+
+@owned_elements.mistake
+def rest_in_the_last_shard(sizes: list[int], world_size: int) -> Integers:
+    """The last rank gets all that does not divide; shards are equal, and padded.
+
+    Round the length of a shard up, not down.
+    """
+    cuts = sum(sizes) // world_size * np.arange(1, world_size)
+    owners = _owners(sizes, world_size)[: sum(sizes)]
+    return _counted(np.split(owners, cuts), sizes)
+
+
+@owned_elements.mistake
+def padded_although_it_divides(sizes: list[int], world_size: int) -> Integers:
+    """Where world_size divides the buffer you pad by a whole round; none is due.
+
+    `world_size - n % world_size` is never 0, and `n // world_size + 1` rounds up too
+    far.
+    """
+    padding = world_size - sum(sizes) % world_size
+    owners = np.repeat(np.arange(len(sizes) + 1), [*sizes, padding])
+    return _counted(np.split(owners, world_size), sizes)
+
+
+@owned_elements.mistake
+def each_parameter_split(sizes: list[int], world_size: int) -> Integers:
+    """You split each parameter for itself, and the first ranks get what is left over.
+
+    Lay all parameters into one buffer first, then cut that.
+    """
+    parts = [np.array_split(np.arange(size), world_size) for size in sizes]
+    columns = [[len(part) for part in shards] for shards in parts]
+    return np.array([*columns, [0] * world_size]).T

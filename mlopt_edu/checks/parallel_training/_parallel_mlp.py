@@ -193,3 +193,21 @@ def relu_before_the_sum(
     """
     parts = _partial(x, first, first_bias, second)
     return np.asarray(sum(np.maximum(part, 0) for part in parts) + bias)
+
+
+@parallel_mlp.mistake
+def first_bias_after_relu(
+    x: Array,
+    first: list[Array],
+    first_bias: list[Array],
+    second: list[Array],
+    bias: Array,
+) -> Array:
+    """You add the bias of the first layer after the ReLU; it decides what is cut off.
+
+    It belongs to the sum that the ReLU gets.
+    """
+    shards = zip(first, first_bias, second, strict=True)
+    return np.asarray(
+        sum((np.maximum(x @ a.T, 0) + b) @ c.T for a, b, c in shards) + bias
+    )

@@ -177,3 +177,17 @@ def one_rank_too_far(
     """These are the rows of the next rank: ranks count from 0."""
     order = _padded(_order(n_rows, seed + epoch), world_size)
     return order[(rank + 1) % world_size :: world_size]
+
+
+@rank_indices.mistake
+def padded_although_it_divides(
+    n_rows: int, world_size: int, rank: int, epoch: int, seed: int
+) -> Integers:
+    """Where world_size divides n_rows you pad by a whole round; no padding is due.
+
+    `world_size - n_rows % world_size` is never 0, and `n_rows // world_size + 1`
+    rounds up too far.
+    """
+    per_rank = n_rows // world_size + 1
+    order = np.resize(_order(n_rows, seed + epoch), per_rank * world_size)
+    return order[rank::world_size]

@@ -195,3 +195,36 @@ def bytes_of_all(arrays: list[Array]) -> tuple[list[Array], int]:
     """You return the bytes of all ranks together; return a list, one for each rank."""
     sums, sent = ring_all_reduce_reference(arrays)
     return sums, sum(sent)
+
+
+@ring_all_reduce.mistake
+def rest_in_the_last_chunk(arrays: list[Array]) -> Outcome:
+    """The sums are right. You put all that does not divide into the last chunk.
+
+    So one rank waits for a large one. `np.array_split` deals the rest out.
+    """
+    ranks, numel, itemsize = len(arrays), len(arrays[0]), arrays[0].itemsize
+    sizes = [numel // ranks * itemsize for _ in arrays]
+    sizes[-1] += numel % ranks * itemsize
+    total = sum(sizes)  # all chunks but one leave in each half
+    kept = [sizes[rank] + sizes[(rank + 1) % ranks] for rank in range(ranks)]
+    return _sums(arrays), [2 * total - stays for stays in kept]
+
+
+@ring_all_reduce.mistake
+def steps_from_0_again(arrays: list[Array]) -> Outcome:
+    """You count the steps of the second half from 0 again, and send the same chunks.
+
+    They are not finished. `s` goes on: the first to leave is the one just completed.
+    """
+    ranks, sent = len(arrays), [0 for _ in arrays]
+    chunks = [np.array_split(array, ranks) for array in arrays]
+    for adds in (True, False):
+        for step in range(ranks - 1):
+            leaving = [chunks[rank][(rank - 1 - step) % ranks] for rank in range(ranks)]
+            for rank in range(ranks):
+                sent[rank] += leaving[rank].nbytes
+                place = (rank - 2 - step) % ranks
+                mine = chunks[rank][place] if adds else 0
+                chunks[rank][place] = mine + leaving[rank - 1]
+    return [np.concatenate(chunk) for chunk in chunks], sent

@@ -167,3 +167,38 @@ def smallest_remainder(
 def fractions(n_rows: int, rows_done: list[int], seconds: list[float]) -> Array:
     """Rows are whole. Round down, and deal out what is left by largest remainder."""
     return _exact(n_rows, _speeds(rows_done, seconds))
+
+
+@split_by_speed.mistake
+def proportional_to_seconds(
+    n_rows: int, rows_done: list[int], seconds: list[float]
+) -> Integers:
+    """You share in proportion to the seconds: who took longest gets the most.
+
+    Speed is rows *over* seconds.
+    """
+    return split_by_speed_reference(n_rows, seconds, [1.0] * len(seconds))
+
+
+@split_by_speed.mistake
+def rounded_up(n_rows: int, rows_done: list[int], seconds: list[float]) -> Integers:
+    """You round each share up: together these are more rows than `n_rows`.
+
+    Round down, then deal out what is left.
+    """
+    return np.ceil(_exact(n_rows, _speeds(rows_done, seconds))).astype(int)
+
+
+@split_by_speed.mistake
+def one_more_for_all(
+    n_rows: int, rows_done: list[int], seconds: list[float]
+) -> Integers:
+    """If nothing is left over, every device gets a row more: `[-0:]` is all of them.
+
+    Sort so that the largest remainder comes first, and slice from the front.
+    """
+    exact = _exact(n_rows, _speeds(rows_done, seconds))
+    rows = np.floor(exact).astype(int)
+    left = n_rows - np.sum(rows)
+    rows[np.argsort(exact - rows)[-left:]] += 1
+    return rows

@@ -143,3 +143,29 @@ def counted_from_one(stage: int, stages: int, micro_batches: int) -> list[str]:
     """You count micro-batches from 1; they count from 0."""
     order = stage_order_reference(stage, stages, micro_batches)
     return [f"{action[0]}{int(action[1:]) + 1}" for action in order]
+
+
+@stage_order.mistake
+def back_with_the_newest(stage: int, stages: int, micro_batches: int) -> list[str]:
+    """You go back with the micro-batch that just went forward: its gradient is far off.
+
+    It still has to pass the later stages. The oldest one that waits comes first.
+    """
+    warm_up = min(stages - 1 - stage, micro_batches)
+    order = [f"F{m}" for m in range(warm_up)]
+    for m in range(warm_up, micro_batches):
+        order += [f"F{m}", f"B{m}"]
+    return order + [f"B{m}" for m in range(warm_up)]
+
+
+@stage_order.mistake
+def some_go_back_twice(stage: int, stages: int, micro_batches: int) -> list[str]:
+    """Some micro-batches go back twice, others never: each goes back once.
+
+    In a pair the backward is behind the forward by as many as the warm-up had.
+    """
+    warm_up = min(stages - 1 - stage, micro_batches)
+    order = [f"F{m}" for m in range(warm_up)]
+    for m in range(warm_up, micro_batches):
+        order += [f"F{m}", f"B{m}"]
+    return order + [f"B{m}" for m in range(micro_batches - warm_up, micro_batches)]

@@ -110,3 +110,21 @@ def rounded_to_nearest(cores: int, ranks: int, workers: int) -> int:
 def workers_added(cores: int, ranks: int, workers: int) -> int:
     """The workers take cores away from their rank; they do not bring any."""
     return max(cores // ranks + workers, 1)
+
+
+@threads_per_rank.mistake
+def shared_with_the_workers(cores: int, ranks: int, workers: int) -> int:
+    """You share the cores out evenly among all processes, workers too.
+
+    A worker takes one core and no more; what is left of its rank's share computes.
+    """
+    return max(cores // (ranks * (workers + 1)), 1)
+
+
+@threads_per_rank.mistake
+def or_for_max(cores: int, ranks: int, workers: int) -> int:
+    """`or 1` catches 0 alone; if the workers want still more, yours is below 0.
+
+    Take the larger of the two, with `max`.
+    """
+    return cores // ranks - workers or 1

@@ -181,3 +181,31 @@ def one_step_for_all(
 ) -> Array:
     """You take one step for everything; take one after `every` micro-batches."""
     return train_accumulated_reference(micro_batches, w, lr, len(micro_batches))
+
+
+@train_accumulated.mistake
+def moved_inside_the_group(
+    micro_batches: MicroBatches, w: Array, lr: float, every: int
+) -> Array:
+    """You move the weights inside a group: its next gradient is that of other weights.
+
+    All gradients of a group are taken at the same weights; the step comes after them.
+    """
+    for start in range(0, len(micro_batches), every):
+        group = micro_batches[start : start + every]
+        rows = sum(len(y) for _, y in group)
+        for X, y in group:
+            w = w - lr * X.T @ (X @ w - y) / rows
+    return w
+
+
+@train_accumulated.mistake
+def step_after_the_first(
+    micro_batches: MicroBatches, w: Array, lr: float, every: int
+) -> Array:
+    """Your first step comes after one micro-batch: `i % every == 0` holds for i = 0.
+
+    Every later group is shifted by that.
+    """
+    w = train_accumulated_reference(micro_batches[:1], w, lr, every)
+    return train_accumulated_reference(micro_batches[1:], w, lr, every)

@@ -164,3 +164,28 @@ def one_step_alone(
 ) -> Array:
     """You return after the first step: the `return` stands inside the loop."""
     return train_on_shards_reference(X_shards, y_shards, w, lr, min(steps, 1))
+
+
+@train_on_shards.mistake
+def step_after_each_shard(
+    X_shards: list[Array], y_shards: list[Array], w: Array, lr: float, steps: int
+) -> Array:
+    """You take a step after each shard: the next rank starts from other weights.
+
+    All ranks compute at the same weights. Average first, then take one step.
+    """
+    for _ in range(steps):
+        for X, y in zip(X_shards, y_shards, strict=True):
+            w = w - lr * gradient(X, y, w)
+    return w
+
+
+@train_on_shards.mistake
+def last_rank_alone(
+    X_shards: list[Array], y_shards: list[Array], w: Array, lr: float, steps: int
+) -> Array:
+    """You follow the gradient of the last rank; each rank overwrites the one before.
+
+    Collect the gradients in the loop over ranks, and average them behind it.
+    """
+    return train_on_shards_reference(X_shards[-1:], y_shards[-1:], w, lr, steps)

@@ -161,13 +161,15 @@ def combine_gradients_by_sums(grads, rows):
 def combine_gradients_like_ddp(grads, rows):
     p, total = len(rows), sum(rows)
     pairs = zip(grads, rows, strict=True)
-    return np.mean([np.nan_to_num(g) * n * p / total for g, n in pairs], axis=0)
+    sent = [g * n * p / total if n else np.zeros_like(g) for g, n in pairs]
+    return np.mean(sent, axis=0)
 
 
 def combine_gradients_by_torch(grads, rows):
-    stacked = torch.nan_to_num(torch.tensor(np.stack(grads)))
+    stacked = torch.tensor(np.stack(grads))
     weights = torch.tensor(rows, dtype=torch.float64) / sum(rows)
-    return torch.tensordot(weights, stacked, dims=1)
+    full = weights > 0
+    return torch.tensordot(weights[full], stacked[full], dims=1)
 
 
 def combine_gradients_running(grads, rows):

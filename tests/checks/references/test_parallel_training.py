@@ -144,6 +144,15 @@ def test_combine_gradients_is_the_gradient_of_the_whole_batch(rows):
     np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-12)
 
 
+def test_combine_gradients_hides_no_nan_of_a_row():
+    (case,) = [c for c in find_task("combine_gradients").cases(20) if "NaN" in c.label]
+    w = torch.zeros(2, requires_grad=True)
+    targets = torch.tensor([np.nan, 1.0, 2.0, 3.0])  # the first of four rows diverged
+    functional.mse_loss(torch.ones(4, 2) @ w, targets).backward()
+    actual = combine_gradients_reference(**case.inputs)
+    np.testing.assert_array_equal(actual, w.grad.numpy())
+
+
 @cases("train_accumulated")
 def test_train_accumulated_is_sgd_of_torch_on_joined_groups(case):
     micro_batches, w, lr, every = case.inputs.values()

@@ -13,11 +13,13 @@ a guard zone on both sides, and every access is held against the arrays:
                launch, loads or stores them; atomic operations do not race each other
 
 Poison is NaN, or 113 in integers. It stands in every array that was not written, and in
-the lanes of a masked load without `other`: a GPU leaves anything there.
+the lanes of a masked load without `other`: a GPU leaves anything there. In these lanes
+it takes turns with inf and -inf, since a maximum or minimum skips NaN.
 
 There is no cache in this picture: what two loads both touch counts twice.
 """
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -93,6 +95,7 @@ class Memory:
         self.races = 0
         self._regions: list[_Region] = []
         self._builder: Any = None
+        self._open = ExitStack()
 
     def copy(self, values: _Array | Tensor) -> Tensor:
         """Return a contiguous copy of an array or tensor in this memory."""
@@ -145,12 +148,17 @@ class Memory:
             )
         # The instance gets methods of its own that hide those of its class.
         self._builder = interpreter_builder
-        vars(self._builder).update(
-            set_grid_dim=self._start,
-            create_masked_load=self._load,
-            create_masked_store=self._store,
-            create_atomic_rmw=self._atomic,
-        )
+        methods = {
+            "set_grid_dim": self._start,
+            "create_masked_load": self._load,
+            "create_masked_store": self._store,
+            "create_atomic_rmw": self._atomic,
+        }
+        vars(self._builder).update(methods)
+        for name in methods:
+            self._open.callback(vars(self._builder).pop, name, None)
+        # Poison that nobody uses, as inf - inf, is nothing to warn of.
+        self._open.enter_context(np.errstate(invalid="ignore"))
         return self
 
     def __exit__(
@@ -160,13 +168,7 @@ class Memory:
         trace: TracebackType | None,
     ) -> None:
         """Stop counting; an error in a kernel is raised as what it was."""
-        for name in (
-            "set_grid_dim",
-            "create_masked_load",
-            "create_masked_store",
-            "create_atomic_rmw",
-        ):
-            vars(self._builder).pop(name, None) if self._builder else None
+        self._open.close()
         self._builder = None
         if kind is not None and kind.__name__ == "InterpreterError":
             cause = error.__cause__ if error is not None else None
@@ -184,14 +186,17 @@ class Memory:
         inside = self._touch(pointers, mask, stores=False)
         real = type(self._builder).create_masked_load
         loaded = real(self._builder, pointers, inside, None, *options)
-        poison = np.nan if loaded.data.dtype.kind == "f" else _POISON
-        if str(loaded.dtype) == "bf16":
-            poison = 0x7FC0  # its bits, which NumPy holds as an integer
-        rest = poison if other is None else other.data
+        poison: list[float] = [_POISON]
+        if loaded.data.dtype.kind == "f":
+            poison = [np.nan, np.inf, -np.inf]
+        elif str(loaded.dtype) == "bf16":
+            poison = [0x7FC0, 0x7F80, 0xFF80]  # their bits, which NumPy holds instead
         masked_off = np.broadcast_to(~_bits(mask), loaded.data.shape)
-        stray = ~_bits(inside) & ~masked_off
-        loaded.data = np.where(masked_off, rest, loaded.data).astype(loaded.data.dtype)
-        loaded.data[stray] = poison
+        if other is None:
+            np.place(loaded.data, masked_off, poison)
+        else:
+            np.copyto(loaded.data, other.data, "unsafe", masked_off)
+        loaded.data[~masked_off & ~_bits(inside)] = poison[0]
         return loaded
 
     def _store(self, pointers: Any, value: Any, mask: Any, *options: Any) -> Any:

@@ -33,6 +33,27 @@ def undefined_kernel(x_ptr, output_ptr, n, BLOCK_SIZE: tl.constexpr):
 
 
 @triton.jit
+def undefined_range_kernel(x_ptr, output_ptr, n, BLOCK_SIZE: tl.constexpr):
+    """Store what the lanes past the end do to a minimum, a maximum and a sum."""
+    lanes = tl.arange(0, BLOCK_SIZE)
+    x = tl.load(x_ptr + lanes, mask=lanes < n)
+    tl.store(output_ptr, tl.min(x, axis=0))
+    tl.store(output_ptr + 1, tl.max(x, axis=0))
+    tl.store(output_ptr + 2, tl.sum(x.to(tl.float32), axis=0))
+
+
+@triton.jit
+def undefined_and_unused_kernel(x_ptr, output_ptr, n, BLOCK_SIZE: tl.constexpr):
+    lanes = tl.arange(0, BLOCK_SIZE)
+    mask = lanes < n
+    x = tl.load(x_ptr + lanes, mask=mask)
+    top = tl.max(tl.where(mask, x, -float("inf")), axis=0)
+    weights = tl.sqrt(x) - x + 0 * x * tl.exp(x - top)
+    total = tl.sum(tl.where(mask, weights, 0.0), axis=0)
+    tl.store(output_ptr + lanes, weights / total, mask=mask)
+
+
+@triton.jit
 def store_kernel(output_ptr, place):
     tl.store(output_ptr + place, 1.0)
 
@@ -124,9 +145,44 @@ def test_masked_lanes_without_other_are_poison(dtype):
     x, output = memory.copy(torch.ones(8, dtype=dtype)), memory.empty((8,), dtype)
     with memory:
         undefined_kernel[(1,)](x, output, 3, BLOCK_SIZE=8)
-    expected = torch.tensor([False] * 3 + [True] * 5)
-    assert torch.equal(expected, output.isnan())
+    expected = np.array([1, 1, 1, np.nan, np.inf, -np.inf, np.nan, np.inf])
+    np.testing.assert_array_equal(output.double(), expected)
     assert memory.outside == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_minimum_a_maximum_and_a_sum_see_undefined_lanes(dtype):
+    memory = Memory()
+    x, output = memory.copy(torch.ones(8, dtype=dtype)), memory.empty((3,))
+    with memory:
+        undefined_range_kernel[(1,)](x, output, 5, BLOCK_SIZE=8)
+    np.testing.assert_array_equal(output, [-np.inf, np.inf, np.nan])
+
+
+def test_one_undefined_lane_is_nan():
+    memory = Memory()
+    x, output = memory.copy(np.ones(8, np.float32)), memory.empty((3,))
+    with memory:
+        undefined_range_kernel[(1,)](x, output, 7, BLOCK_SIZE=8)
+    np.testing.assert_array_equal(output, [1, 1, np.nan])
+
+
+def test_undefined_lanes_that_nobody_uses_do_no_harm_and_warn_of_nothing():
+    before, memory = np.geterr(), Memory()
+    x, output = memory.copy(np.full(5, 4, np.float32)), memory.empty((5,))
+    with memory:
+        undefined_and_unused_kernel[(1,)](x, output, 5, BLOCK_SIZE=8)
+    np.testing.assert_allclose(output, [0.2] * 5, rtol=1e-6)
+    assert np.geterr() == before
+
+
+def test_integers_without_other_are_poison():
+    memory = Memory()
+    x = memory.copy(torch.ones(4, dtype=torch.int32))
+    output = memory.empty((4,), torch.int32)
+    with memory:
+        undefined_kernel[(1,)](x, output, 1, BLOCK_SIZE=4)
+    assert output.tolist() == [1, 113, 113, 113]
 
 
 def test_two_programs_that_store_to_one_place_race():

@@ -94,6 +94,29 @@ def atomic(x: Array, block_size: int) -> Counted:
 
 
 @block_sum.mistake
+def atomic_on_poison(x: Array, block_size: int) -> Counted:
+    """You add to what is in the output, and nothing was stored there yet: it is NaN.
+
+    Filled with 0 it would be right, but the order of atomic additions changes, and so
+    do the last digits. Store partial sums and add them up in a second launch.
+    """
+    _, *counts = atomic(x, block_size)
+    read, written, outside, races = counts
+    return np.array([np.nan]), read, written, outside, races
+
+
+@block_sum.mistake
+def atomic_in_both_launches(x: Array, block_size: int) -> Counted:
+    """You add to places that hold nothing yet, NaN, where you only need to store.
+
+    Each program has a place of its own in `partials`, so no atomic operation is needed.
+    """
+    programs = blocks(len(x), block_size)
+    read, written = x.nbytes + 8 * programs + 4, 4 * programs + 4
+    return np.array([np.nan]), read, written, 0, 0
+
+
+@block_sum.mistake
 def partial_sums(x: Array, block_size: int) -> Counted:
     """These are the partial sums: launch one more program that adds them up."""
     starts = np.arange(0, len(x), block_size)
@@ -105,7 +128,7 @@ def partial_sums(x: Array, block_size: int) -> Counted:
 def lanes_undefined(x: Array, block_size: int) -> Counted:
     """You did not say what the lanes past the end hold: a GPU leaves anything there.
 
-    Load with `other=0.0`. The checks put NaN there, so that it shows.
+    Load with `other=0.0`. The checks put NaN and infinities there, so that it shows.
     """
     total, read, written, outside, races = block_sum_reference(x, block_size)
     programs = blocks(len(x), block_size)
@@ -129,3 +152,49 @@ def first_block_only(x: Array, block_size: int) -> Counted:
     first = x[:block_size].sum(dtype=np.float64)
     programs = blocks(len(x), block_size)
     return np.array([first]), x.nbytes + 4, 4 * programs + 4, 0, 0
+
+
+@block_sum.mistake
+def second_launch_too_wide(x: Array, block_size: int) -> Counted:
+    """The total is right, but the second launch is of several programs, not of one.
+
+    The others have nothing left to add, and store a 0 behind the output.
+    """
+    total, read, written, _, races = block_sum_reference(x, block_size)
+    return total, read, written, blocks(len(x), block_size) - 1, races
+
+
+@block_sum.mistake
+def second_length_of_x(x: Array, block_size: int) -> Counted:
+    """The second launch gets the length of x, but it adds up `n_programs` numbers.
+
+    Where these are no power of two, it loads what lies behind them.
+    """
+    total, read, written, _, races = block_sum_reference(x, block_size)
+    programs = blocks(len(x), block_size)
+    outside = min(1 << (programs - 1).bit_length(), len(x)) - programs
+    return np.array([np.nan]) if outside else total, read, written, outside, races
+
+
+@block_sum.mistake
+def second_block_too_small(x: Array, block_size: int) -> Counted:
+    """The second launch has blocks of `block_size`: they may not hold all partial sums.
+
+    Its one block must: take `triton.next_power_of_2(n_programs)`.
+    """
+    programs = blocks(len(x), block_size)
+    added = min(programs, block_size)
+    total = x[: added * block_size].sum(dtype=np.float64)
+    return np.array([total]), x.nbytes + 4 * added, 4 * programs + 4, 0, 0
+
+
+@block_sum.mistake
+def first_launch_repeated(x: Array, block_size: int) -> Counted:
+    """The second launch is as wide as the first, in blocks of `block_size`.
+
+    One program must add up all partial sums: its block must hold them, and any other
+    program stores behind the output.
+    """
+    total, _, written, _, races = second_block_too_small(x, block_size)
+    programs = blocks(len(x), block_size)
+    return total, x.nbytes + 4 * programs, written, programs - 1, races

@@ -173,6 +173,47 @@ def decay_without_lr(*inputs: Any) -> Step:
 
 
 @fused_adamw_step.mistake
+def decay_after_the_update(*inputs: Any) -> Step:
+    """You take the decay from the parameter that was updated already.
+
+    It is a share of the parameter *before* the step.
+    """
+    _, first, second, *_ = updated = _step(inputs, weight_decay=0.0)
+    return updated[0] * (1 - inputs[5] * inputs[9]), first, second, *updated[3:]
+
+
+@fused_adamw_step.mistake
+def averages_not_stored(*inputs: Any) -> Step:
+    """The parameter is right, but the new averages are lost: store them as well.
+
+    The next step would begin with the old ones.
+    """
+    param, _, _, read, written, outside, races = _step(inputs)
+    return param, inputs[2], inputs[3], read, written - 8 * len(param), outside, races
+
+
+@fused_adamw_step.mistake
+def exp_avg_not_stored(*inputs: Any) -> Step:
+    """You do not store `exp_avg`: the next step would begin with the old one."""
+    param, _, second, read, written, outside, races = _step(inputs)
+    return param, inputs[2], second, read, written - 4 * len(param), outside, races
+
+
+@fused_adamw_step.mistake
+def second_correction_missing(*inputs: Any) -> Step:
+    """You correct `exp_avg` only: `exp_avg_sq` starts at 0 too and has its own."""
+    (first, _), (_, _, second, *_) = _averages(inputs), _step(inputs)
+    return _updated(inputs, first / (np.sqrt(second) + inputs[8]))
+
+
+@fused_adamw_step.mistake
+def eps_missing(*inputs: Any) -> Step:
+    """You do not add `eps`: a parameter without gradients would divide 0 by 0."""
+    first, second = _averages(inputs)
+    return _updated(inputs, first / np.sqrt(second))
+
+
+@fused_adamw_step.mistake
 def correction_missing(*inputs: Any) -> Step:
     """The averages start at 0 and are too small at first: divide by the corrections."""
     _, first, second, *_ = _step(inputs)

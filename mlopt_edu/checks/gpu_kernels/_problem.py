@@ -1,5 +1,6 @@
 """What the tasks of exercise 15 share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,3 +20,27 @@ def blocks(n: int, block_size: int) -> int:
 def padding(n: int, block_size: int) -> int:
     """How far the last block reaches past the end."""
     return -n % block_size
+
+
+def stored(
+    size: int, programs: Iterable[tuple[Array, Array]]
+) -> tuple[Array, int, int, int, int]:
+    """Let each program store its values at its places of an output full of NaN.
+
+    Returns:
+        The output of `size` numbers of 4 bytes, the bytes written, the lanes outside,
+        the races, and the sectors touched.
+    """
+    output, writer = np.full(size, np.nan), np.full(size, -1)
+    raced = np.zeros(size, dtype=bool)
+    written = outside = sectors = 0
+    for program, (places, values) in enumerate(programs):
+        inside = places < size
+        outside += int(np.sum(~inside))
+        places = places[inside]
+        output[places] = values[inside]
+        raced[places] |= (writer[places] != -1) & (writer[places] != program)
+        writer[places] = program
+        written += 4 * len(places)
+        sectors += len(np.unique(places // 8))
+    return output, written, outside, int(raced.sum()), sectors

@@ -88,6 +88,19 @@ def last_group_full(
 
 
 @program_tile.mistake
+def counted_from_program_0(
+    program_id: int, row_tiles: int, col_tiles: int, group: int
+) -> Tile:
+    """You take `program_id % height` for the row: count from the group's first program.
+
+    It makes no difference until a last group that is lower.
+    """
+    first = program_id // (group * col_tiles) * group
+    _, col = program_tile_reference(program_id, row_tiles, col_tiles, group)
+    return first + program_id % min(group, row_tiles - first), col
+
+
+@program_tile.mistake
 def swapped(program_id: int, row_tiles: int, col_tiles: int, group: int) -> Tile:
     """You return the column first: the row of tiles, then the column."""
     row, col = program_tile_reference(program_id, row_tiles, col_tiles, group)

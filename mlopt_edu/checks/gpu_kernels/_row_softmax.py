@@ -86,7 +86,8 @@ def padded_with_zero(x: Array, block_size: int) -> Counted:
 def lanes_undefined(x: Array, block_size: int) -> Counted:
     """You did not say what the lanes past the end hold: a GPU leaves anything there.
 
-    Load with `other=-float("inf")`. The checks put NaN there, so that it shows.
+    Load with `other=-float("inf")`. The checks put NaN and infinities there, so that
+    it shows.
     """
     output, read, written, outside, races = row_softmax_reference(x, block_size)
     if x.shape[1] < block_size:
@@ -115,6 +116,22 @@ def missing_mask(x: Array, block_size: int) -> Counted:
     moved = 4 * lanes
     outside = 2 * (len(x) * block_size - lanes)
     return output.reshape(x.shape), moved, moved, outside, int(np.sum(writers > 1))
+
+
+@row_softmax.mistake
+def store_mask_missing(x: Array, block_size: int) -> Counted:
+    """The store has no mask: each program writes over the rows after its own.
+
+    They are right here, where a later program writes them again; on a GPU it may come
+    first. And the last program leaves the output.
+    """
+    output, read, _, _, _ = row_softmax_reference(x, block_size)
+    cols, writers = x.shape[1], np.zeros(x.size, dtype=int)
+    for start in range(0, x.size, cols):
+        writers[start : start + block_size] += 1
+    lanes = int(writers.sum())
+    outside = len(x) * block_size - lanes
+    return output, read, 4 * lanes, outside, int(np.sum(writers > 1))
 
 
 @row_softmax.mistake

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._task import Case, Task
+from ._masked_product import masked_product
 from ._problem import TRITON_SECONDS, Array, Counted, blocks
 
 
@@ -93,31 +94,87 @@ def fp16_products(x: Array, y: Array, block_size: int) -> Counted:
 
 
 @tiled_matmul.mistake
+def missing_mask(x: Array, y: Array, block_size: int) -> Counted:
+    """There is no mask: at each edge a tile leaves its matrix.
+
+    It runs into the next row there, and past the last row it leaves the array.
+    """
+    nothing = {"edges": False, "x_inner": False, "y_inner": False, "store": False}
+    return masked_product(x, y, block_size, **nothing)
+
+
+@tiled_matmul.mistake
+def edges_not_masked(x: Array, y: Array, block_size: int) -> Counted:
+    """The values are right, but the loads are masked along the inner side alone.
+
+    Past the right edge of y they load the next row, and below x they leave the array.
+    """
+    return masked_product(x, y, block_size, edges=False)
+
+
+@tiled_matmul.mistake
+def only_inner_masked(x: Array, y: Array, block_size: int) -> Counted:
+    """You mask the inner side alone: tiles at the edges load and store past them.
+
+    The rows of x, the columns of y and the store need a mask as well.
+    """
+    return masked_product(x, y, block_size, edges=False, store=False)
+
+
+@tiled_matmul.mistake
+def store_mask_missing(x: Array, y: Array, block_size: int) -> Counted:
+    """The store has no mask: a tile at the right edge writes over the next row.
+
+    And below the lower edge it leaves the output. Mask rows and columns.
+    """
+    return masked_product(x, y, block_size, store=False)
+
+
+@tiled_matmul.mistake
 def missing_inner_mask(x: Array, y: Array, block_size: int) -> Counted:
     """Nothing masks the inner side: the last block runs into the next row of x.
 
     And below the last row of y it leaves the array.
     """
-    output, *_ = tiled_matmul_reference(x, y, block_size)
-    (rows, inner), cols = x.shape, y.shape[1]
-    past = blocks(inner, block_size) * block_size
-    reached = np.arange(rows)[:, None] * inner + np.arange(past)
-    x_inside = int(np.sum(reached < x.size)) * blocks(cols, block_size)
-    x_lanes = reached.size * blocks(cols, block_size)
-    y_outside = (past - inner) * cols * blocks(rows, block_size)
-    y_inside = y.size * blocks(rows, block_size)
-    outside = x_lanes - x_inside + y_outside
-    if outside:
-        output = np.full_like(output, np.nan)
-    return output, 2 * (x_inside + y_inside), 4 * output.size, outside, 0
+    return masked_product(x, y, block_size, x_inner=False, y_inner=False)
+
+
+@tiled_matmul.mistake
+def x_inner_mask_missing(x: Array, y: Array, block_size: int) -> Counted:
+    """The mask of x has its rows, but not the inner side: it runs into the next row.
+
+    Zeros in y hide it, until the last row leaves the array: NaN times 0 is NaN.
+    """
+    return masked_product(x, y, block_size, x_inner=False)
+
+
+@tiled_matmul.mistake
+def y_inner_mask_missing(x: Array, y: Array, block_size: int) -> Counted:
+    """The mask of y has its columns, but not the inner side: it leaves the array.
+
+    Zeros in x do not help: what lies behind y may be NaN, and NaN times 0 is NaN.
+    """
+    return masked_product(x, y, block_size, y_inner=False)
+
+
+@tiled_matmul.mistake
+def wrapped_around(x: Array, y: Array, block_size: int) -> Counted:
+    """The values are right, but `%` sends lanes past the edge to load other rows again.
+
+    These loads move bytes for outputs that are not there: mask them instead.
+    """
+    output, _, written, outside, races = tiled_matmul_reference(x, y, block_size)
+    tiles = blocks(x.shape[0], block_size) * blocks(y.shape[1], block_size)
+    read = 2 * tiles * 2 * block_size * x.shape[1]
+    return output, read, written, outside, races
 
 
 @tiled_matmul.mistake
 def lanes_undefined(x: Array, y: Array, block_size: int) -> Counted:
     """You did not say what the lanes past the edge hold: a GPU leaves anything there.
 
-    Load with `other=0.0`: a product with 0 adds nothing. The checks put NaN there, so
-    that it shows.
+    Load with `other=0.0`: a product with 0 adds nothing. The checks put NaN and
+    infinities there, so that it shows.
     """
     output, read, written, outside, races = tiled_matmul_reference(x, y, block_size)
     if x.shape[1] % block_size:

@@ -1,13 +1,15 @@
 """Task 7: a transpose whose loads and stores both use whole sectors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from .._task import Case, Task
-from ._problem import TRITON_SECONDS, Array
+from ._problem import TRITON_SECONDS, Array, stored
 
 Transposed = tuple[Array, int, int, int, int, float]
+# What a program stores, one entry a lane: places in the output, values, and its mask.
+Lanes = tuple[Array, Array, Array]
 
 
 def tiled_transpose_reference(x: Array, block_size: int) -> Transposed:
@@ -98,3 +100,102 @@ def tiles_in_place(x: Array, block_size: int) -> Transposed:
             place = output[col : col + block_size, row : row + block_size]
             place[:] = np.nan_to_num(tile)[: place.shape[0], : place.shape[1]]
     return output, read, written, outside, races, sectors
+
+
+def _stored(
+    x: Array, block_size: int, lanes: Callable[[Array, Array, Array, Array], Lanes]
+) -> Transposed:
+    """Store tile by tile; `lanes` gets rows, columns, the tile and the loads' mask.
+
+    The rows of the tile run down, its columns across, and masked lanes of it are 0.
+    """
+    block = np.arange(block_size)
+
+    def programs() -> Iterator[tuple[Array, Array]]:
+        for row in range(0, x.shape[0], block_size):
+            for col in range(0, x.shape[1], block_size):
+                rows, cols = row + block, col + block
+                mask = (rows[:, None] < x.shape[0]) & (cols < x.shape[1])
+                tile = np.zeros(mask.shape)
+                tile[mask] = x[row : row + block_size, col : col + block_size].ravel()
+                places, values, active = lanes(rows, cols, tile, mask)
+                yield places[active], values[active]
+
+    output, written, outside, races, sectors = stored(x.size, programs())
+    output, sectors = output.reshape(x.shape[::-1]), sectors + x.nbytes // 32
+    return output, x.nbytes, written, outside, races, sectors
+
+
+@tiled_transpose.mistake
+def store_mask_missing(x: Array, block_size: int) -> Transposed:
+    """The store has no mask: past the edge it goes into the next row of the output.
+
+    And behind the last row it leaves the array. Turn the mask with the tile.
+    """
+
+    def lanes(rows: Array, cols: Array, tile: Array, mask: Array) -> Lanes:
+        return cols[:, None] * len(x) + rows, tile.T, np.ones_like(mask)
+
+    return _stored(x, block_size, lanes)
+
+
+@tiled_transpose.mistake
+def load_mask_reused(x: Array, block_size: int) -> Transposed:
+    """You turn the tile, but store it with the mask of the load: turn that as well.
+
+    The lanes that are past the edge of x are other ones in the turned tile.
+    """
+
+    def lanes(rows: Array, cols: Array, tile: Array, mask: Array) -> Lanes:
+        return cols[:, None] * len(x) + rows, tile.T, mask
+
+    return _stored(x, block_size, lanes)
+
+
+@tiled_transpose.mistake
+def only_places_turned(x: Array, block_size: int) -> Transposed:
+    """You turn the places of the output, but neither the tile nor its mask.
+
+    So each tile is the right one, and not transposed inside. `tl.trans` turns both.
+    """
+
+    def lanes(rows: Array, cols: Array, tile: Array, mask: Array) -> Lanes:
+        return cols[:, None] * len(x) + rows, tile, mask
+
+    return _stored(x, block_size, lanes)
+
+
+@tiled_transpose.mistake
+def stride_of_x(x: Array, block_size: int) -> Transposed:
+    """You take `n_cols` for the length of a row of the output: it has `n_rows` numbers.
+
+    A square matrix does not show it.
+    """
+
+    def lanes(rows: Array, cols: Array, tile: Array, mask: Array) -> Lanes:
+        return cols[:, None] * x.shape[1] + rows, tile.T, mask.T
+
+    return _stored(x, block_size, lanes)
+
+
+@tiled_transpose.mistake
+def missing_mask(x: Array, block_size: int) -> Transposed:
+    """There is no mask: past the edge a tile loads and stores in the next rows.
+
+    And past the last row it leaves x and the output.
+    """
+    read = outside = sectors = 0
+
+    def lanes(rows: Array, cols: Array, tile: Array, mask: Array) -> Lanes:
+        nonlocal read, outside, sectors
+        places = rows[:, None] * x.shape[1] + cols
+        inside = places < x.size
+        read += 4 * int(inside.sum())
+        outside += int((~inside).sum())
+        sectors += len(np.unique(places[inside] // 8))
+        tile = np.where(inside, x.ravel()[np.minimum(places, x.size - 1)], np.nan)
+        return cols[:, None] * len(x) + rows, tile.T, np.ones_like(mask)
+
+    output, _, written, strays, races, both = _stored(x, block_size, lanes)
+    sectors += int(both) - x.nbytes // 32
+    return output, read, written, outside + strays, races, sectors

@@ -118,11 +118,14 @@ def test_only_late_ranks_are_reported():
 
 
 def test_an_interrupt_ends_all_ranks():
+    # Who starts pytest in the background has it ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         launch(time.sleep, 3, LONG)
     interrupt.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def hang_beside_a_child(path):

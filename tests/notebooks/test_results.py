@@ -1,7 +1,8 @@
-"""Tables of results in the lessons are what `benchmarks/results` holds.
+"""Tables of results in lessons and guides are what `benchmarks/results` holds.
 
-A Markdown cell that names a result file shows a table of its rows: each line, but for
-the label in front, has the numbers of one row, rounded to the digits shown.
+A Markdown cell, or section of a guide, that names a result file shows a table of its
+rows: each line, but for the label in front, has the numbers of one row, rounded to the
+digits shown.
 """
 
 import csv
@@ -19,15 +20,23 @@ NAME = re.compile(r"benchmarks/results/(\w+)\.csv")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def tables() -> Iterator[tuple[str, str, list[str]]]:
-    """Yield lesson, result file and lines of each table."""
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield the name and each Markdown cell or section of lessons and guides."""
     for path in sorted((ROOT / "lessons").glob("*.ipynb")):
         for cell in read(path)["cells"]:
-            if cell["cell_type"] != "markdown":
-                continue
-            lines = [x for x in source(cell).splitlines() if x.startswith("|")]
-            for name in NAME.findall(source(cell)):
-                yield path.stem, name, lines[2:]  # below the names and the rule
+            if cell["cell_type"] == "markdown":
+                yield path.stem, source(cell)
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        for section in re.split("^#+ ", path.read_text("utf-8"), flags=re.M):
+            yield path.name, section
+
+
+def tables() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield lesson or guide, result file and lines of each table."""
+    for where, text in texts():
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        for name in NAME.findall(text):
+            yield where, name, lines[2:]  # below the names and the rule
 
 
 def numbers(line: str) -> list[str]:
@@ -48,9 +57,9 @@ def is_in(text: str, row: dict[str, str]) -> bool:
     )
 
 
-@pytest.mark.parametrize(("lesson", "name", "lines"), list(tables()))
+@pytest.mark.parametrize(("where", "name", "lines"), list(tables()))
 def test_a_table_shows_rows_that_were_measured(
-    lesson: str, name: str, lines: list[str]
+    where: str, name: str, lines: list[str]
 ) -> None:
     with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

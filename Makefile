@@ -11,8 +11,8 @@ lab: $(VENV)/lab.stamp ## open JupyterLab on lesson 00; options in ARGS
 
 test: lint unit notebooks ## everything that must pass
 
-unit: $(VENV)/all.stamp ## unit, property, grading and browser tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+unit: $(VENV)/all.stamp ## unit, property, grading and browser tests; many wait: three at once
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 notebooks: $(VENV)/all.stamp ## run every lesson and solution, compare what is compared
 	$(BIN)/python -m tests.notebooks $(ARGS)

@@ -175,10 +175,12 @@ def test_outside_a_notebook_a_given_answer_is_checked():
 @pytest.mark.parametrize("name", list(tasks()))
 def test_feedback_costs_less_than_a_second(name):
     """CPU time: the clock on the wall also counts what else the machine does."""
-    check(name, lambda *inputs: 0.0)
-    start = time.process_time()
-    check(name, lambda *inputs: 0.0)
-    assert time.process_time() - start < 1
+    took = []
+    while len(took) < 2 and min(took, default=1) >= 1:  # the first one imports
+        start = time.process_time()
+        check(name, lambda *inputs: 0.0)
+        took.append(time.process_time() - start)
+    assert took[-1] < 1
 
 
 def test_a_quiz_judges_each_option_and_counts_only_what_has_points(tmp_path):

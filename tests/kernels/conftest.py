@@ -1,12 +1,15 @@
-"""Kernels run on a GPU where there is one, and else in Triton's interpreter.
+"""Kernels run in Triton's interpreter, or with TRITON_INTERPRET=0 on a GPU.
 
 The interpreter is chosen in tests/conftest.py, before anything imports Triton.
 """
 
+import os
+
 import pytest
 import torch
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ON_GPU = os.environ["TRITON_INTERPRET"] == "0" and torch.cuda.is_available()
+DEVICE = "cuda" if ON_GPU else "cpu"
 GUARD = 4096
 
 

@@ -12,7 +12,9 @@ import torch
 
 pytest.importorskip("triton", reason="pip install 'mlopt-edu[kernels]'")
 
-if torch.cuda.is_available():
+from .conftest import ON_GPU
+
+if ON_GPU:
     pytest.skip("the other tests run the operators on it", allow_module_level=True)
 
 

@@ -19,7 +19,7 @@ from mlopt_kernels.int8_matmul import int8_matmul
 from mlopt_kernels.matmul import matmul
 from mlopt_kernels.sparse24 import sparse24_compress, sparse24_matmul
 
-from .conftest import DEVICE
+from .conftest import DEVICE, ON_GPU
 
 
 def drawn(*shape):
@@ -67,7 +67,7 @@ CASES = {
 }
 
 
-@pytest.mark.skipif(DEVICE == "cuda", reason="the other tests run the operators on it")
+@pytest.mark.skipif(ON_GPU, reason="the other tests run the operators on it")
 @pytest.mark.parametrize(("module", "name", "inputs"), CASES.values(), ids=CASES)
 def test_both_halves_of_an_operator_agree(module, name, inputs, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())

@@ -10,7 +10,9 @@ pytest.importorskip("triton", reason="pip install 'mlopt-edu[kernels]'")
 
 from mlopt_kernels.group_quantize import group_quantize
 
-if torch.cuda.is_available():
+from .conftest import ON_GPU
+
+if ON_GPU:
     pytest.skip("the other tests run the operators on it", allow_module_level=True)
 
 

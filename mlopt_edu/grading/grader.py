@@ -27,7 +27,8 @@ from .process import Limits
 from .warm import Warm
 
 Weights = Mapping[str, bytes | str]  # content by task, or why it cannot be read
-# Torch takes seconds to import, and its pages time at each fork: for whom it is.
+# Torch takes seconds to import, and each fork copies its tables of pages: two warm
+# processes, so that only who uses it pays.
 Modules = tuple[str, ...]
 ARRAYS: Modules = ("numpy",)
 TENSORS: Modules = ("numpy", "torch")
@@ -83,12 +84,10 @@ class Grader:
         self._exercises = {exercise.stem: exercise for exercise in known}
         self._rules = rules
         self._isolation = rules.isolation or available()[0].name
+        setups = {stem: one.setup for stem, one in self._exercises.items()}
         self._warm = {
             modules: Warm(
-                {stem: one.setup for stem, one in self._exercises.items()},
-                rules.limits,
-                isolation=self._isolation,
-                preload=modules,
+                setups, rules.limits, isolation=self._isolation, preload=modules
             )
             for modules in (ARRAYS, TENSORS)
         }

@@ -122,10 +122,12 @@ def test_an_interrupt_ends_all_ranks():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
     interrupt.start()
-    with pytest.raises(KeyboardInterrupt):
-        launch(time.sleep, 3, LONG)
-    interrupt.join()
-    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launch(time.sleep, 3, LONG)
+        interrupt.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def hang_beside_a_child(path):
